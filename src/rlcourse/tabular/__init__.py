@@ -1,0 +1,1 @@
+"""Tabular reinforcement learning: every state has its own number. NumPy alone."""

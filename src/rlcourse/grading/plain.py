@@ -1,0 +1,81 @@
+"""Plain data: what questions and answers are made of. Nothing in them can execute.
+
+    null, true, 1, 1.5, "a", [value, ...], {"tuple": [...]}, {"dict": {...}},
+    {"record": type, "fields": {...}},
+    {"array" or "tensor": dtype, "shape": [...], "data": base64}
+
+They survive JSON, so that a question may as well be answered in another process.
+"""
+
+import dataclasses
+import sys
+from base64 import b64decode, b64encode
+from collections import namedtuple
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Data = Any  # plain data as above
+INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
+DTYPES = {"bool", *INTEGERS, "float16", "bfloat16", "float32", "float64"}
+
+
+def encode(x: Any) -> Data:
+    """The plain data that stand for x; TypeError for what has none."""
+    torch = sys.modules.get("torch")
+    if x is None or isinstance(x, bool | str):
+        return x
+    if isinstance(x, np.ndarray | np.generic):
+        return _raw("array", x.dtype.name, x.shape, x.astype(x.dtype.newbyteorder("=")).tobytes())
+    if torch and isinstance(x, torch.Tensor):
+        bytes_ = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return _raw("tensor", str(x.dtype).removeprefix("torch."), x.shape, bytes_)
+    if isinstance(x, int) and abs(x) < 2**63:
+        return int(x)
+    if isinstance(x, float):
+        return float(x)
+    if isinstance(x, list):
+        return [encode(v) for v in x]
+    if isinstance(x, dict):
+        return {"dict": {str(k): encode(v) for k, v in x.items()}}
+    if isinstance(x, tuple) and not hasattr(x, "_fields"):
+        return {"tuple": [encode(v) for v in x]}
+    if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
+        names = x._fields if isinstance(x, tuple) else [f.name for f in dataclasses.fields(x)]  # type: ignore[attr-defined]
+        return {"record": type(x).__name__, "fields": {n: encode(getattr(x, n)) for n in names}}
+    raise TypeError(f"{type(x).__name__} is not a number, string, array, tensor or tuple of them")
+
+
+def _raw(kind: str, dtype: str, shape: tuple[int, ...], data: bytes) -> Data:
+    if dtype not in DTYPES:
+        raise TypeError(f"numbers of type {dtype} are no answer: use bool, int64 or float64")
+    return {kind: dtype, "shape": list(shape), "data": b64encode(data).decode()}
+
+
+def decode(x: Data, types: Mapping[str, Any] | None = None) -> Any:
+    """The value that plain data stand for; a record is of its type in `types`, or a namedtuple."""
+    match x:
+        case list():
+            return [decode(v, types) for v in x]
+        case {"tuple": items}:
+            return tuple(decode(v, types) for v in items)
+        case {"dict": items}:
+            return {k: decode(v, types) for k, v in items.items()}
+        case {"record": name, "fields": fields}:
+            known = (types or {}).get(name)
+            make: Any = known if isinstance(known, type) else namedtuple(name, fields)
+            return make(**{k: decode(v, types) for k, v in fields.items()})
+        case {"array": dtype, "shape": shape, "data": data} if dtype in DTYPES:
+            return np.frombuffer(b64decode(data), dtype).reshape(shape).copy()
+        case {"tensor": dtype, "shape": shape, "data": data} if dtype in DTYPES:
+            import torch
+
+            empty = torch.empty(shape, dtype=getattr(torch, dtype))
+            buffer = bytearray(b64decode(data))
+            return torch.frombuffer(buffer, dtype=empty.dtype).reshape(shape) if buffer else empty
+        case None | bool() | float() | str():
+            return x
+        case int() if abs(x) < 2**63:
+            return x
+    raise ValueError(f"{str(x)[:80]} is not plain data")

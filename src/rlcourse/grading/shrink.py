@@ -1,0 +1,74 @@
+"""The smallest case that still fails: fewer rows, then rounder numbers.
+
+An axis is known by its size. A check never gives two axes one size, so that "keep row 3 of the
+axis of 7" means the same axis in every array of the case, whatever the function is about.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from .worker import Data, decode, encode
+
+
+def shrink(case: Data, fails: Callable[[Data], bool], end: float) -> Data:
+    """Walk from case to smaller case while one still fails, until the time `end`."""
+    while smaller := next((c for c in simpler(case) if monotonic() < end and fails(c)), None):
+        case = smaller
+    return case
+
+
+def simpler(case: Data) -> Iterator[Data]:
+    """Cases one step simpler: a single index of an axis, one index less, rounded numbers."""
+    sizes = {n for shape in shapes(case) for n in shape}
+    for size in sorted(sizes - {0, 1}, reverse=True):
+        alone = [[i] for i in range(size)]
+        without = [[j for j in range(size) if j != i] for i in range(size)]
+        for keep in alone + without:
+            yield over(case, partial(pick, size=size, keep=keep))
+    for name in case:
+        for digits in (0, 1):
+            rounder = {**case, name: rounded(case[name], digits)}
+            if rounder != case:
+                yield rounder
+
+
+def shapes(case: Data) -> list[tuple[int, ...]]:
+    """The shape of every array and tensor of a case."""
+    found: list[tuple[int, ...]] = []
+
+    def note(x: Any) -> Any:
+        found.append(tuple(x.shape))
+        return x
+
+    over(case, note)
+    return found
+
+
+def rounded(case: Data, digits: int) -> Data:
+    """The case with every float rounded, but a lone number keeps a decimal place."""
+    return over(case, lambda x: x.round(decimals=digits), d=digits)
+
+
+def pick(x: Any, size: int, keep: list[int]) -> Any:
+    """Keep some indices of every axis of that size."""
+    for axis, n in enumerate(x.shape):
+        if n == size:
+            x = x[(slice(None),) * axis + (keep,)]
+    return x
+
+
+def over(tree: Data, change: Callable[[Any], Any], d: int | None = None) -> Data:
+    """The tree with every array, and with digits `d` every float, changed."""
+    match tree:
+        case {"array": _} | {"tensor": _}:
+            x = decode(tree)
+            return tree if d is not None and "float" not in str(x.dtype) else encode(change(x))
+        case dict():
+            return {k: over(v, change, d) for k, v in tree.items()}
+        case list():
+            return [over(v, change, d) for v in tree]
+        case float() if d is not None:
+            return round(tree, max(d, 1))
+    return tree

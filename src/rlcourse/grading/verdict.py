@@ -1,0 +1,174 @@
+"""Judging: does the property hold, if not on which smallest case, and which misconception is it?
+
+    judge(check, ask, seed)            one check, whatever `ask` stands for
+    grade(exercise, function, seed)    all checks of a learner's function, by the rules of the house
+    explain(verdict, ask)              the same verdict on the smallest case that fails alike
+
+The judge never calls the learner's function. It asks questions through `ask`, which calls the
+function in this process (`local`); a sandbox elsewhere would be another `ask`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
+from typing import Literal
+
+from .clock import limited
+from .compare import Gap, gap
+from .exercise import Check, Exercise
+from .shrink import shapes, shrink
+from .window import window
+from .worker import Data, Function, answer
+
+Ask = Callable[[Data], Data]
+Trial = tuple[Data, Data, Data]  # question, got, expected
+HURRY = 0.2  # seconds for each later check of a function that hung once
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one check; the fields of a failure are those of its smallest case."""
+
+    check: Check
+    seed: int
+    outcome: Literal["right", "wrong", "not written"]
+    size: float = 0.0
+    question: Data | None = None
+    got: Data | None = None
+    expected: Data | None = None
+    difference: str = ""
+    misconceptions: tuple[Function, ...] = ()
+
+    @property
+    def points(self) -> int:
+        return self.check.points if self.outcome == "right" else 0
+
+
+def local(function: Function, seconds: float, exercise: Exercise | None = None) -> Ask:
+    """Ask a function of this process; its answers together may take `seconds`.
+
+    Of a learner the exercise is given: then the function may not call the reference under test.
+    """
+    end = monotonic() + seconds
+    types = exercise.types if exercise else None
+
+    def late(line: str) -> Data:
+        return hung(seconds, line)
+
+    def ask(question: Data) -> Data:
+        work = partial(answer, function, question, types)
+        with window(exercise.reference if exercise else None) as seen:
+            got = limited(max(end - monotonic(), 0.05), work, late)
+        return seen.by(got)
+
+    return ask
+
+
+def hung(seconds: float, line: str) -> Data:
+    """The answer of a function that was stopped at that line."""
+    message = f"still running after {seconds:g} s"
+    return {"raised": "TimeLimit", "message": message, "where": [line]}
+
+
+def final(got: Data) -> bool:
+    """Whether every other question would be answered alike: stopped, refused, or no file."""
+    return got.get("raised") in ("TimeLimit", "OwnFunction") or "import" in got
+
+
+def judge(check: Check, ask: Ask, seed: int) -> Verdict:
+    """The verdict on a check, on the smallest failing case as it was drawn.
+
+    `misconceptions` are those that answer as the function does on all cases of this check.
+    """
+    trials: list[Trial] = []
+    for question, expected in check.paper(seed):
+        trials.append((question, got := ask(question), expected))
+        if "unwritten" in got:
+            return Verdict(check, seed, "not written", got=got)
+        if final(got):
+            break
+    gaps = [check.gap(*trial) for trial in trials]
+    size = max((g.size for g in gaps), default=0.0)
+    if size <= 1:
+        return Verdict(check, seed, "right", size)
+    known = recognise(check, trials)
+    failed = [pair for pair in zip(trials, gaps, strict=True) if pair[1].size > 1]
+    (q, g, e), wide = min(failed, key=_weight)
+    return Verdict(check, seed, "wrong", size, q, g, e, wide.text, known)
+
+
+def _weight(failed: tuple[Trial, Gap]) -> int:
+    """The numbers in a case."""
+    (question, _, _), _ = failed
+    return sum(_product(s) for s in shapes(question["case"]))
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    return shape[0] * _product(shape[1:]) if shape else 1
+
+
+def grade(exercise: Exercise, function: Function, seed: int) -> list[Verdict]:
+    """The verdicts on a learner's function.
+
+    A misconception is reported when it answers alike on all cases of all the checks that fail,
+    and no other does. A function that hung is given less time in the next check.
+    """
+    verdicts: list[Verdict] = []
+    for check in exercise.checks:
+        slow = any(v.got and v.got.get("raised") == "TimeLimit" for v in verdicts)
+        seconds = min(exercise.seconds, HURRY) if slow else exercise.seconds
+        verdicts.append(judge(check, local(function, seconds, exercise), seed))
+    return across(verdicts)
+
+
+def across(verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts on one function with the one misconception that explains all failures."""
+    wrong = [v for v in verdicts if v.outcome == "wrong"]
+    first = wrong[0].misconceptions if wrong else ()
+    shared = [m for m in first if all(m in v.misconceptions for v in wrong)]
+    only = tuple(shared) if len(shared) == 1 else ()
+    return [replace(v, misconceptions=only if v.outcome == "wrong" else ()) for v in verdicts]
+
+
+def recognise(check: Check, trials: list[Trial]) -> tuple[Function, ...]:
+    """The misconceptions that answer as the learner does in every trial."""
+    if any(final(got) for _, got, _ in trials):
+        return ()
+    types = check.exercise.types
+    return tuple(
+        wrong
+        for wrong in check.exercise.misconceptions
+        if all(same(answer(wrong, q, types), got, check) for q, got, _ in trials)
+    )
+
+
+def same(a: Data, b: Data, check: Check) -> bool:
+    """Whether two answers are one and the same mistake."""
+    if "value" in a and "value" in b:
+        alike = gap({**a, "changed": []}, {**b, "changed": []}, check.exercise.tolerance)
+        return bool(a["changed"] == b["changed"]) and alike.size <= 1
+    return bool(a.get("raised", 0) == b.get("raised", 1))
+
+
+def explain(verdict: Verdict, ask: Ask, seconds: float = 0.5) -> Verdict:
+    """The same verdict on the smallest case that fails in the same way."""
+    check, first = verdict.check, verdict.got or {}
+    if verdict.outcome != "wrong" or verdict.question is None or final(first):
+        return verdict
+
+    def trial(case: Data) -> Verdict | None:
+        question = {"case": case, "gradients": list(check.gradients)}
+        expected = check.expected(question)
+        if ("raised" in expected) != ("raised" in (verdict.expected or {})):
+            return None  # no longer a case of this check: the reference refuses it, or not
+        got = ask(question)
+        wide = check.gap(question, got, expected)
+        known = recognise(check, [(question, got, expected)])
+        alike = all(got.get(k) == first.get(k) for k in ("raised", "changed", "unwritten"))
+        if wide.size <= 1 or not alike or not {*verdict.misconceptions} <= {*known}:
+            return None
+        return replace(verdict, question=question, got=got, expected=expected, difference=wide.text)
+
+    case = shrink(verdict.question["case"], lambda c: trial(c) is not None, monotonic() + seconds)
+    return trial(case) or verdict

@@ -1,0 +1,149 @@
+"""The learner's side of the judgement: questions in, answers out, both of plain data.
+
+It needs nothing of rlcourse but plain.py, so that it could run in a process of its own.
+
+    question  {"case": {name: value}, "gradients": [name, ...]}
+    answer    {"value": value, "gradients": {name: value}, "changed": [name, ...]}
+              {"raised": type, "message": text, "where": [line, ...]}  or  {"unwritten": name}
+              ("import": true beside "raised": the file itself does not run)
+    value     plain data
+"""
+
+import json
+import linecache
+import sys
+import sysconfig
+import traceback
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .plain import Data, decode, encode
+
+__all__ = ["Data", "Function", "NoAnswer", "Stop", "answer", "decode", "encode", "load"]
+
+Function = Callable[..., Any]
+LIBRARY = tuple(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib"))
+ENGINE = str(Path(__file__).parent)
+
+
+class Stop(BaseException):
+    """Ends the learner's function from outside; no `except Exception` of theirs swallows it."""
+
+
+class NoAnswer(Exception):
+    """What came back is no plain data."""
+
+
+def opened(path: Path | str) -> tuple[dict[str, Any], BaseException]:
+    """The names that a learner's file defines, and why the others are missing."""
+    module = ModuleType(f"desk.{Path(path).stem}")
+    sys.modules[module.__name__] = module
+    linecache.checkcache(str(path))
+    try:  # compiled afresh: bytecode caches compare whole seconds and miss a quick edit
+        text = Path(path).read_text("utf-8-sig") if Path(path).exists() else ""
+        exec(compile(text, str(path), "exec"), vars(module))
+    except (Exception, SystemExit) as error:
+        return {}, error
+    return vars(module), NotImplementedError()
+
+
+def load(path: Path | str, name: str) -> Function:
+    """The function `name` of a learner's file; where there is none, one that raises the reason."""
+    return named(*opened(path), name)
+
+
+def named(names: Mapping[str, Any], why: BaseException, name: str) -> Function:
+    """names[name], or a function that raises why it is missing."""
+
+    def absent(**case: Any) -> Any:
+        raise why
+
+    absent.__name__ = name
+    absent.__dict__["broken"] = not isinstance(why, NotImplementedError)
+    return names[name] if callable(names.get(name)) else absent
+
+
+def answer(function: Function, question: Data, types: Mapping[str, Any] | None = None) -> Data:
+    """What `function` answers: its value, gradients and the inputs it changed, or how it failed.
+
+    Records of the case become the function's own types of their names, else those of `types`.
+    """
+    known = ChainMap(getattr(function, "__globals__", {}), dict(types or {}))
+    try:
+        case = {n: decode(x, known) for n, x in question["case"].items()}
+        inputs = dict(_watched(case, question["gradients"]))
+        value = function(**case)
+        try:
+            return {
+                "value": encode(value),
+                "gradients": _gradients(value, inputs),
+                "changed": [n for n, x in question["case"].items() if _differs(encode(case[n]), x)],
+            }
+        except TypeError as error:
+            raise NoAnswer(str(error)) from None
+    except Stop:
+        raise
+    except BaseException as error:
+        return _failure(error, function)
+
+
+def _failure(error: BaseException, function: Function) -> Data:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
+    if isinstance(error, NotImplementedError) and not error.args:  # torch's have a message
+        return {"unwritten": frames[-1].name if frames else function.__name__}
+    lines = [f"line {f.lineno}, in {f.name}:  {f.line}" for f in frames]
+    if isinstance(error, SyntaxError):
+        lines = [f"line {error.lineno}:  {(error.text or '').strip()}"]
+    lines = lines if len(lines) < 7 else [*lines[:3], "...", *lines[-2:]]
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    failed = {"raised": type(error).__name__, "message": message[:500], "where": lines}
+    return failed | ({"import": True} if getattr(function, "broken", False) else {})
+
+
+def is_learners(filename: str) -> bool:
+    """Whether a line of that file is worth showing: not Python's, a library's or the engine's."""
+    return not filename.startswith((*LIBRARY, ENGINE, "<frozen"))
+
+
+def _differs(after: Data, before: Data) -> bool:
+    return bool(after != before) and json.dumps(after) != json.dumps(before)  # NaN is itself
+
+
+def _watched(case: Mapping[str, Any], names: list[str]) -> Iterator[tuple[str, Any]]:
+    """(name, input) of every tensor whose gradient is asked for; those of a record each alone."""
+    for name in names:
+        fields = getattr(case[name], "_fields", None)
+        for path, x in (
+            [(f"{name}.{f}", getattr(case[name], f)) for f in fields]
+            if fields
+            else [(name, case[name])]
+        ):
+            yield path, x.requires_grad_()
+
+
+def _outputs(value: Any) -> Iterator[Any]:
+    """Every tensor of an answer that a gradient can flow from."""
+    if isinstance(value, tuple | list | dict):
+        for v in value.values() if isinstance(value, dict) else value:
+            yield from _outputs(v)
+    elif getattr(value, "requires_grad", False):
+        yield value
+
+
+def _gradients(value: Any, inputs: Mapping[str, Any]) -> dict[str, Data]:
+    """d Σ w·value / d input, with fixed unequal weights w that tell the outputs apart."""
+    if not inputs:
+        return {}
+    import torch
+
+    outputs = list(_outputs(value))
+    weights = [torch.cos(torch.arange(v.numel())).reshape(v.shape) for v in outputs]
+    found: Any = [None] * len(inputs)
+    if outputs:
+        total: Any = sum((v * w).sum() for v, w in zip(outputs, weights, strict=True))
+        found = torch.autograd.grad(total, list(inputs.values()), allow_unused=True)
+    pairs = zip(inputs.items(), found, strict=True)
+    return {n: encode(torch.zeros_like(x) if g is None else g) for (n, x), g in pairs}

@@ -1,0 +1,473 @@
+"""Figures and experiments of the GridWorld chapter: data_* computes, draw_* shows.
+
+Shapes: S states, A actions, N episodes, B seeds.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from rlcourse.plot import BLUE, COLOUR_OF, GREY, OCHRE, PALETTE, RED, Picture, panel, picture
+from rlcourse.tabular import linear
+from rlcourse.tabular.gridworld import (
+    ZHAO,
+    GridWorld,
+    closed_form,
+    grid_mdp,
+    move,
+    value_iteration,
+)
+from rlcourse.tabular.mdp import (
+    MDP,
+    Bools,
+    Floats,
+    action_values,
+    bellman_expectation,
+    discounted_returns,
+    greedy_sets,
+    uniform_policy,
+)
+from rlcourse.tabular.sampling import walk
+
+GAMMA = 0.9
+MAP = (3.4, 3.4)
+
+# ------------------------------------------------------------------------------- maps
+
+
+def draw_map(
+    world: GridWorld,
+    *,
+    title: str = "",
+    v: Floats | None = None,
+    best: Bools | None = None,
+    routes: Sequence[tuple[Sequence[int], str]] = (),
+    digits: int = 1,
+) -> Figure:
+    """A map: values (S,) as tint and number, best actions (S, A) as arrows, routes as lines."""
+    figure, axes = panel(title, MAP)
+    axes.set(xlim=(-0.02, world.n_cols + 0.02), ylim=(world.n_rows + 0.02, -0.02), aspect="equal")
+    axes.axis("off")
+    top = 1.0 if v is None else max(1e-9, float(np.abs(v).max()))
+    for s in range(world.n_states):
+        row, col = divmod(s, world.n_cols)
+        _draw_cell(axes, world, s, 0.0 if v is None else float(v[s]) / top)
+        if best is not None:
+            _draw_arrows(axes, row, col, best[s])
+        if v is not None:
+            low = best is not None
+            axes.text(
+                col + (0.93 if low else 0.5),
+                row + (0.93 if low else 0.5),
+                f"{v[s]:.{digits}f}".replace("-", "−"),
+                ha="right" if low else "center",
+                va="bottom" if low else "center",
+                fontsize=7.5 if low else 9,
+            )
+    for cells, colour in routes:
+        _draw_route(axes, world, cells, colour)
+    return figure
+
+
+def _draw_cell(axes: Axes, world: GridWorld, s: int, share: float) -> None:
+    """A box, tinted blue for a positive value and red for a negative one; hatched if forbidden."""
+    row, col = divmod(s, world.n_cols)
+    box: Any = {"xy": (col + 0.02, row + 0.02), "width": 0.96, "height": 0.96}
+    tint = BLUE if share >= 0 else RED
+    axes.add_patch(Rectangle(**box, facecolor=tint, alpha=0.5 * abs(share), linewidth=0))
+    edge = OCHRE if s in world.forbidden else BLUE if s in world.target else GREY
+    wide = 1.6 if s in world.forbidden or s in world.target else 0.6
+    if s in world.forbidden:
+        axes.add_patch(Rectangle(**box, fill=False, hatch="////", edgecolor=OCHRE, alpha=0.35))
+    axes.add_patch(Rectangle(**box, fill=False, edgecolor=edge, linewidth=wide))
+    mark = "★" if s in world.target else "✕" if s in world.forbidden else ""
+    axes.text(col + 0.08, row + 0.06, mark, va="top", fontsize=8)
+
+
+def _draw_arrows(axes: Axes, row: int, col: int, best: Bools) -> None:
+    steps = ((0, -1), (1, 0), (0, 1), (-1, 0))
+    for (dx, dy), yes in zip(steps, best, strict=False):
+        if yes:
+            axes.annotate(
+                "",
+                (col + 0.5 + 0.33 * dx, row + 0.45 + 0.33 * dy),
+                (col + 0.5, row + 0.45),
+                arrowprops={"arrowstyle": "->", "lw": 1.3, "shrinkA": 0, "shrinkB": 0},
+            )
+    if len(best) > 4 and best[4]:
+        axes.plot(col + 0.5, row + 0.45, "o", color="#000000", markersize=4, markeredgewidth=0)
+
+
+def _draw_route(axes: Axes, world: GridWorld, cells: Sequence[int], colour: str) -> None:
+    row, col = np.divmod(np.asarray(cells), world.n_cols)
+    x, y = col + 0.5, row + 0.5
+    x[-1], y[-1] = (
+        0.55 * x[-1] + 0.45 * x[-2],
+        0.55 * y[-1] + 0.45 * y[-2],
+    )  # stop short of the star
+    style = "-" if colour == BLUE else (0, (4, 2))
+    axes.plot(x[:-1], y[:-1], color=colour, linewidth=2.8, linestyle=style)
+    axes.plot(x[0], y[0], "o", color="#000000", markersize=6, markeredgewidth=0)
+    head = {"arrowstyle": "-|>", "color": colour, "lw": 2.8, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (x[-1], y[-1]), (x[-2], y[-2]), arrowprops=head | {"mutation_scale": 14})
+
+
+# ------------------------------------------------------------------------------- the question
+
+
+class Routes(NamedTuple):
+    """Two ways to the target and what each earns, for each fine of the swamp.
+
+    cells    name -> the cells visited
+    returns  name -> the return from the first cell, one for each fine
+    """
+
+    cells: dict[str, list[int]]
+    fines: tuple[float, ...]
+    returns: dict[str, list[float]]
+
+
+def data_routes(fines: tuple[float, ...] = (-1.0, -10.0), gamma: float = GAMMA) -> Routes:
+    """Through the swamp or around it: rewards of both ways, then staying in the target."""
+    cells = {
+        "through the swamp": [0, 5, 10, 11, 12, 17],
+        "around it": [0, 1, 2, 3, 8, 13, 14, 19, 24, 23, 22, 17],
+    }
+    returns = {}
+    for name, way in cells.items():
+        rows = []
+        for fine in fines:
+            cell = np.zeros(ZHAO.n_states)
+            cell[list(ZHAO.forbidden)], cell[list(ZHAO.target)] = fine, ZHAO.r_target
+            stay = ZHAO.r_target / (1 - gamma)  # 1 + γ + γ² + ...
+            rewards = np.append(cell[way[1:]], stay)
+            rows.append(float(discounted_returns(rewards, gamma)[0]))
+        returns[name] = rows
+    return Routes(cells, fines, returns)
+
+
+def draw_routes(data: Routes) -> Picture:
+    """The map with both routes, and their returns as bars."""
+    colours = dict(zip(data.cells, (BLUE, RED), strict=True))
+    routes = [(cells, colours[name]) for name, cells in data.cells.items()]
+    left = draw_map(ZHAO, title="Two ways to the star", routes=routes)
+    right, axes = panel("What each way earns", (3.4, 3.4))
+    at = np.arange(len(data.fines))
+    for i, (name, values) in enumerate(data.returns.items()):
+        bars = axes.barh(
+            at + 0.36 * i, values, 0.32, color=colours[name], label=name, hatch="///" if i else ""
+        )
+        axes.bar_label(bars, [f"{x:.2f}".replace("-", "−") for x in values], padding=3)
+    axes.set_yticks(at + 0.18, [f"swamp costs\n{-fine:g}" for fine in data.fines])
+    axes.invert_yaxis()
+    axes.axvline(0, color="#000000", linewidth=0.8)
+    axes.margins(x=0.22)
+    axes.set_xlabel("discounted return from ●,  γ = 0.9")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=2)
+    return picture(
+        [left, right],
+        "A five by five map. One route cuts through the swamp, another goes around it. Through the"
+        " swamp earns more if the swamp costs 1, less if it costs 10.",
+    )
+
+
+# ------------------------------------------------------------------------------- values
+
+
+def draw_values(world: GridWorld, pi: Floats, gamma: float, title: str = "") -> Picture:
+    """The exact values of a policy on its map."""
+    v = closed_form(grid_mdp(world), pi, gamma)
+    words = f"Values of a policy on the map, from {v.min():.1f} to {v.max():.1f}."
+    return picture(draw_map(world, v=v, title=title), words)
+
+
+def optimal_map(world: GridWorld, gamma: float, title: str = "") -> Figure:
+    """Optimal values and all best actions of a world."""
+    mdp = grid_mdp(world)
+    v = value_iteration(mdp, gamma).v
+    best = greedy_sets(action_values(mdp, v, gamma))
+    return draw_map(world, v=v, best=best, title=title)
+
+
+def draw_optimal(fines: Sequence[float] = (-1.0, -10.0), gamma: float = GAMMA) -> Picture:
+    """Optimal values and actions for each fine of the swamp."""
+    maps = [
+        optimal_map(replace(ZHAO, r_forbidden=fine), gamma, f"swamp costs {-fine:g}")
+        for fine in fines
+    ]
+    return picture(
+        maps,
+        "Optimal values and actions. With the cheap swamp arrows lead through it, with the dear one"
+        " around it; in some cells two actions are equally good.",
+    )
+
+
+def draw_slippery(gamma: float = 0.9, slip: float = 0.0, r_forbidden: float = -10.0) -> Picture:
+    """The optimum of Zhao's world on a slippery floor: for sliders."""
+    world = replace(ZHAO, slip=slip, r_forbidden=r_forbidden)
+    title = f"γ = {gamma:.2f}, slip = {slip:.2f}"
+    return picture(optimal_map(world, gamma, title), f"Optimal values and actions, {title}.")
+
+
+# ------------------------------------------------------------------------------- sweeps
+
+
+class Convergence(NamedTuple):
+    """True error and its bound after each sweep, for each gamma.
+
+    error  (gammas, sweeps)  max|v_k - v_π|
+    bound  (gammas, sweeps)  γ / (1 - γ) max|v_k - v_{k-1}|
+    """
+
+    gammas: tuple[float, ...]
+    error: Floats
+    bound: Floats
+
+
+def data_convergence(
+    gammas: tuple[float, ...] = (0.5, 0.9, 0.99), sweeps: int = 150
+) -> Convergence:
+    """Iterative evaluation of the uniform policy on Zhao's world, against the exact values."""
+    mdp = grid_mdp(ZHAO)
+    pi = uniform_policy(mdp)
+    error, bound = np.empty((2, len(gammas), sweeps))
+    for i, gamma in enumerate(gammas):
+        exact, v = closed_form(mdp, pi, gamma), np.zeros(ZHAO.n_states)
+        for k in range(sweeps):
+            before, v = v, bellman_expectation(mdp, pi, v, gamma)
+            error[i, k] = np.abs(v - exact).max()
+            bound[i, k] = gamma / (1 - gamma) * np.abs(v - before).max()
+    return Convergence(gammas, error, bound)
+
+
+def draw_convergence(data: Convergence) -> Picture:
+    """Error and bound against sweeps on a log scale: straight lines of slope log γ."""
+    figure, axes = panel("Each sweep shrinks the error by γ", (4.6, 3.2))
+    k = np.arange(1, data.error.shape[1] + 1)
+    for i, gamma in enumerate(data.gammas):
+        seen = data.error[i] > 1e-12
+        axes.semilogy(k[seen], data.error[i][seen], color=PALETTE[i], linewidth=1.4)
+        axes.semilogy(k[seen], data.bound[i][seen], color=PALETTE[i], linestyle=":", linewidth=2.6)
+        last = min(int(seen.sum()) - 1, len(k) - 1)
+        axes.annotate(
+            f"γ = {gamma:g}", (k[seen][last], data.error[i][seen][last]), (4, 0),
+            textcoords="offset points", color=PALETTE[i], va="center", weight="bold",
+        )  # fmt: skip
+    axes.set(xlabel="sweeps", ylabel="max error of v", ylim=(1e-12, 1e4), xlim=(0, 1.17 * k[-1]))
+    axes.text(0.55, 0.3, "solid: true error\ndotted: its bound", transform=axes.transAxes)
+    return picture(
+        figure,
+        "The true error falls on straight lines in a log plot, steeply for gamma 0.5, slowly for"
+        " 0.99, always below the dotted bound.",
+    )
+
+
+def data_news(sweeps: int = 12, gamma: float = GAMMA) -> Floats:
+    """v after 0, 1, 2, ... sweeps of value iteration with a dear swamp: (sweeps + 1, S)."""
+    mdp = grid_mdp(replace(ZHAO, r_forbidden=-10.0))
+    v = np.zeros((sweeps + 1, ZHAO.n_states))
+    for k in range(sweeps):
+        v[k + 1] = action_values(mdp, v[k], gamma).max(-1)
+    return v
+
+
+def draw_news(v: Floats) -> go.Figure:
+    """One frame a sweep, with a slider and Play: value spreads one cell a sweep."""
+    shape = (ZHAO.n_rows, ZHAO.n_cols)
+
+    def heat(x: Floats) -> go.Heatmap:
+        marks = np.full(ZHAO.n_states, "", dtype=object)
+        marks[list(ZHAO.forbidden)], marks[list(ZHAO.target)] = "✕ ", "★ "
+        text = [f"{mark}{value:.2f}" for mark, value in zip(marks, x, strict=True)]
+        return go.Heatmap(
+            z=x.reshape(shape).round(4).tolist(),
+            text=np.array(text).reshape(shape).tolist(),
+            texttemplate="%{text}",
+            hovertemplate="row %{y}, column %{x}: %{z:.4f}<extra></extra>",
+            x=list(range(1, shape[1] + 1)),
+            y=list(range(1, shape[0] + 1)),
+            zmin=0,
+            zmax=float(v.max()),
+            colorscale=[[0, "rgba(42,127,184,0.04)"], [1, "rgba(42,127,184,0.75)"]],
+            showscale=False,
+            xgap=3,
+            ygap=3,
+        )
+
+    names = [str(k) for k in range(len(v))]
+    frames = [go.Frame(data=[heat(x)], name=name) for x, name in zip(v, names, strict=True)]
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
+    steps = [{"label": n, "method": "animate", "args": [[n], still]} for n in names]
+    play = {"frame": {"duration": 500, "redraw": True}, "fromcurrent": True}
+    shown = 4
+    figure = go.Figure(data=[heat(v[shown])], frames=frames)
+    figure.update_layout(
+        meta={"alt": "Values of all cells after each sweep, spreading from the target."},
+        height=440,
+        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        xaxis={"visible": False, "constrain": "domain"},
+        yaxis={"visible": False, "autorange": "reversed", "scaleanchor": "x"},
+        sliders=[{
+            "active": shown, "steps": steps, "currentvalue": {"prefix": "sweep "}, "y": -0.02,
+        }],
+        updatemenus=[{
+            "type": "buttons", "direction": "left", "x": 0, "y": -0.12, "yanchor": "top",
+            "buttons": [
+                {"label": "Play", "method": "animate", "args": [None, play]},
+                {"label": "Pause", "method": "animate", "args": [[None], still]},
+            ],
+        }],
+    )  # fmt: skip
+    return figure
+
+
+# ------------------------------------------------------------------------------- the experiment
+
+
+class Sampled(NamedTuple):
+    """How far the mean of N sampled returns is from the exact value.
+
+    n       (n,)     episodes averaged from each state
+    error   (B, n)   root mean square over the states of mean return - v
+    theory  (n,)     σ / √n with the exact standard deviation σ of a return
+    """
+
+    n: Floats
+    error: Floats
+    theory: Floats
+
+
+def return_variance(mdp: MDP, pi: Floats, gamma: float) -> Floats:
+    """Var[G] of the return from each state (S,): E[G²] solves a Bellman equation with γ².
+
+    E[G²] = Σ π p [r² + 2 γ r v(s') + γ² E[G'²]]. Source: Sobel (1982), theorem 1.
+    """
+    v = closed_form(mdp, pi, gamma)
+    later = gamma * ~mdp.terminated * v[mdp.s_next]
+    weight = pi[..., None] * mdp.p
+    square = (weight * (mdp.r**2 + 2 * mdp.r * later)).sum((1, 2))
+    w = (gamma**2 * weight * ~mdp.terminated).reshape(len(pi), -1)
+    return linear.solve(mdp.s_next.reshape(len(pi), -1), w, square) - v**2
+
+
+def data_sampled(
+    *, episodes: int, seeds: int, rng: np.random.Generator, steps: int = 120, gamma: float = GAMMA
+) -> Sampled:
+    """Average sampled returns of the uniform policy, from every cell of Zhao's world.
+
+    An episode is cut after `steps`: what is left out is below γ^steps / (1 - γ), 3e-5 here.
+    """
+    mdp = grid_mdp(ZHAO)
+    pi = uniform_policy(mdp)
+    v = closed_form(mdp, pi, gamma)
+    n = 2 ** np.arange(int(np.log2(episodes)) + 1)
+    start = np.repeat(np.arange(ZHAO.n_states), episodes)
+    error = np.empty((seeds, len(n)))
+    for row in error:
+        rewards = walk(mdp, pi, start, steps=steps, rng=rng).r
+        g = discounted_returns(rewards.T, gamma)[:, 0].reshape(-1, episodes)
+        mean = g.cumsum(1)[:, n - 1] / n
+        row[:] = np.sqrt(((mean - v[:, None]) ** 2).mean(0))
+    theory = np.sqrt(return_variance(mdp, pi, gamma).mean() / n)
+    return Sampled(n.astype(np.float64), error, theory)
+
+
+def draw_sampled(data: Sampled, title: str = "Sampling converges as 1/√N") -> Picture:
+    """Median and 10-90 % band of the error over the seeds, with the theory's line."""
+    figure, axes = panel(title, (4.6, 3.2))
+    colour = COLOUR_OF["sampled returns"]
+    low, middle, high = np.quantile(data.error, [0.1, 0.5, 0.9], axis=0)
+    axes.fill_between(data.n, low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.loglog(data.n, middle, "o", color=colour, markersize=4.5)
+    axes.loglog(data.n, data.theory, color="#000000", linestyle="--", linewidth=1)
+    axes.set(
+        xlabel="episodes from each cell, N", ylabel="error of the mean return (RMS over cells)"
+    )
+    axes.annotate("exact σ/√N", (data.n[1], data.theory[1]), (8, 8), textcoords="offset points")
+    axes.annotate(
+        f"median of {len(data.error)} seeds,\nband: 10-90 %", (data.n[-3], middle[-3]), (-6, -8),
+        textcoords="offset points", color=colour, ha="right", va="top",
+    )  # fmt: skip
+    return picture(
+        figure,
+        "On log axes the error of the sampled mean falls along the line sigma over root N.",
+    )
+
+
+# ------------------------------------------------------------------------------- the bug hunt
+
+
+class Hunt(NamedTuple):
+    """What a suspect backup finds, beside the truth.
+
+    v, exact             (S,)    its values and the right ones
+    same_actions         all cells: are the best actions the same?
+    """
+
+    v: Floats
+    exact: Floats
+    same_actions: bool
+
+
+Backup = Callable[[MDP, Floats, float], Floats]
+
+
+def data_hunt(backup: Backup, gamma: float = GAMMA, sweeps: int = 400) -> Hunt:
+    """Sweep v <- max_a backup(mdp, v, gamma) on Zhao's world with a dear swamp."""
+    mdp = grid_mdp(replace(ZHAO, r_forbidden=-10.0))
+    v = np.zeros(ZHAO.n_states)
+    for _ in range(sweeps):
+        v = backup(mdp, v, gamma).max(-1)
+    exact = value_iteration(mdp, gamma).v
+    mine, right = (
+        greedy_sets(x) for x in (backup(mdp, v, gamma), action_values(mdp, exact, gamma))
+    )
+    return Hunt(v, exact, bool((mine == right).all()))
+
+
+def draw_hunt(data: Hunt) -> Picture:
+    """Both maps side by side, with their numbers."""
+    world = replace(ZHAO, r_forbidden=-10.0)
+    mdp = grid_mdp(world)
+    best = greedy_sets(action_values(mdp, data.exact, GAMMA))
+    maps = [
+        draw_map(world, v=data.v, best=best, title="the suspect", digits=2),
+        draw_map(world, v=data.exact, best=best, title="the truth", digits=2),
+    ]
+    return picture(maps, "Two maps with the same arrows in every cell and different values.")
+
+
+# ------------------------------------------------------------------------------- recorded
+
+
+def recorded_sampling() -> dict[str, Any]:
+    """The experiment in full: 1024 episodes from each cell, 200 seeds."""
+    data = data_sampled(episodes=1024, seeds=200, rng=np.random.default_rng(2024))
+    return {name: value.tolist() for name, value in data._asdict().items()}
+
+
+RECORDED: dict[str, Callable[[], dict[str, Any]]] = {"sampled": recorded_sampling}
+RECORDED_MODULES = (
+    "rlcourse.tabular.mdp",
+    "rlcourse.tabular.sampling",
+    "rlcourse.tabular.gridworld",
+)
+
+
+def route_of(world: GridWorld, best: Bools, start: int) -> list[int]:
+    """The cells that the first best action visits from `start`, until it stays or comes back."""
+    cells = [start]
+    while True:
+        a = np.asarray(best[cells[-1]].argmax())
+        s_next = int(move(np.asarray(cells[-1]), a, world.n_rows, world.n_cols).s_next)
+        if s_next in cells:
+            return cells
+        cells.append(s_next)

@@ -1,0 +1,127 @@
+"""Many small jobs on all cores, each in a process of its own: it may hang, crash or eat memory."""
+
+import os
+import pickle
+import selectors
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from .clock import limited
+
+T = TypeVar("T")
+MEMORY = 4 << 30  # bytes of data one job may hold
+
+
+class Child(NamedTuple):
+    """A running job: its place in the list, its process, what it has sent so far."""
+
+    job: int
+    pid: int
+    sent: bytearray
+
+
+def run(jobs: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+    """The results of the jobs, in order; None where one died or used `seconds` of CPU time.
+
+    CPU time, so that a busy machine stops no job that is merely waiting its turn; a job that sleeps
+    is stopped after 20 times as long. Without fork (Windows) the jobs run one after another in a
+    thread, by the wall clock. Results must pickle. An exception in a job is raised here.
+    """
+    if not hasattr(os, "fork"):
+        return [_result(limited(seconds, partial(_outcome, job), _never)) for job in jobs]
+    results: list[Any] = [None] * len(jobs)
+    waiting = iter(range(len(jobs)))
+    with selectors.DefaultSelector() as running:
+        for i in islice(waiting, cores()):
+            _start(running, jobs, i, seconds)
+        while running.get_map():
+            for key, _ in running.select():
+                if part := os.read(key.fd, 1 << 16):
+                    key.data.sent.extend(part)
+                    continue
+                running.unregister(key.fd)
+                results[key.data.job] = _collect(key.fd, key.data)
+                for i in islice(waiting, 1):
+                    _start(running, jobs, i, seconds)
+    return results
+
+
+def cores() -> int:
+    """The cores this process may use: its share of them under pytest-xdist."""
+    sharing = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    return max(1, len(mine) // sharing)
+
+
+def _start(
+    running: selectors.BaseSelector, jobs: Sequence[Callable[[], T]], i: int, seconds: float
+) -> None:
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():  # Python 3.12 warns of threads that the child does not use
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        _work(jobs[i], writer, seconds)
+    os.close(writer)
+    running.register(reader, selectors.EVENT_READ, Child(i, pid, bytearray()))
+
+
+def _work(job: Callable[[], T], writer: int, seconds: float) -> None:
+    """The child's whole life. It leaves by `_exit`: nothing of the parent's runs at its end."""
+    status = 1
+    try:
+        _limits(seconds)
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(pickle.dumps(_outcome(job)))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _outcome(job: Callable[[], T]) -> tuple[T | None, str]:
+    """(what the job returns, "") or (None, how it failed)."""
+    try:
+        return job(), ""
+    except Exception:
+        return None, traceback.format_exc()
+
+
+def _never(line: str) -> tuple[None, str]:
+    return None, ""
+
+
+def _result(outcome: tuple[T, str]) -> T:
+    if outcome[1]:
+        raise RuntimeError(f"a job of the quality gate failed:\n{outcome[1]}")
+    return outcome[0]
+
+
+def _limits(seconds: float) -> None:
+    import resource  # Unix only, as fork is
+
+    for clock, end, limit in (
+        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, 20 * seconds),
+    ):
+        signal.signal(end, signal.SIG_DFL)  # the default ends the process, in a C call too
+        signal.setitimer(clock, limit)
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # the parent's pool of threads did not come along
+
+
+def _collect(fd: int, child: Child) -> Any:
+    os.close(fd)
+    _, status = os.waitpid(child.pid, 0)
+    if os.WIFSIGNALED(status):
+        return None
+    if status:  # never taken for a mutant that died
+        raise RuntimeError("a job of the quality gate ended without a result")
+    return _result(pickle.loads(bytes(child.sent)))

@@ -1,0 +1,133 @@
+"""The kill matrix: the page of the book that shows how the exercises themselves were tested.
+
+    python -m rlcourse.grading.matrix
+
+writes book/kill_matrix.md, from the reports of the quality gate (which it runs where none is kept),
+the reviewed mutants of tests/equivalent.py, and the recorded trials of fresh wrong answers.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TypedDict
+
+import rlcourse
+
+from .gate import Report, Reviewed, cached, every, reviewed
+
+PAGE = Path("book/kill_matrix.md")
+FRESH = Path(rlcourse.__file__).parent / "results" / "fresh_wrong_answers.json"
+
+HEAD = """\
+(kill-matrix)=
+# The kill matrix
+
+A grader that lets a wrong answer pass is a bug. So the exercises are tested before they test
+anybody, by a gate that every one of them must pass. This page is generated from its findings.
+
+- **Misconceptions** are wrong answers that people really give. Each must fail, and is then called
+  by its name. In the tables ● marks a check that catches it.
+- **Mutants** are all functions one slip away from the right one: a swapped operator, a dropped
+  term, a shifted index, another axis. Each must fail with every seed tried, or was looked at by a
+  person who says below why it is no mistake (*equivalent*).
+- **Fresh** wrong answers were written by someone who had not read the checks: how many of them
+  were caught the first time. Checks were added for those that were not.
+- Nobody earns a point with an unwritten function, an argument handed back, zeros, ones, `None`,
+  an error, or one answer for all questions. Every other right way of writing it that is on record
+  has full marks in 200 draws.
+
+| exercise | mutants killed | equivalent | fresh caught |
+|---|--:|--:|--:|
+"""
+
+
+class Fresh(TypedDict):
+    """How many fresh wrong answers were tried on an exercise, and caught the first time."""
+
+    tried: int
+    caught: int
+
+
+def fresh_answers(path: Path = FRESH) -> dict[str, Fresh]:
+    """exercise -> the recorded trial; ValueError where more were caught than tried."""
+    found: dict[str, Fresh] = json.loads(path.read_text("utf-8"))
+    for name, trial in found.items():
+        if not 0 <= trial["caught"] <= trial["tried"]:
+            raise ValueError(f"{path.name}: {name} must have 0 <= caught <= tried, got {trial}")
+    return found
+
+
+def page(reports: Sequence[Report], known: Reviewed, fresh: dict[str, Fresh]) -> str:
+    """The whole page, in Markdown that MyST reads."""
+    parts = [HEAD + "".join(row(r, known, fresh) for r in reports)]
+    for topic, group in groupby(reports, lambda r: r.exercise.rpartition(".")[0]):
+        parts += [f"## {topic}\n", *(section(r, known) for r in group)]
+    return "\n".join(parts)
+
+
+def row(found: Report, known: Reviewed, fresh: dict[str, Fresh]) -> str:
+    """The line of an exercise in the table at the top."""
+    name = found.exercise.rpartition(".")[2]
+    trial = fresh.get(found.exercise)
+    caught = f"{trial['caught']} of {trial['tried']}" if trial else "not tried yet"
+    alike = len(known.equivalent.get(found.exercise, {}))
+    killed = found.mutants - len(found.survivors)
+    return f"| [`{name}`]({_label(found)}) | {killed} of {found.mutants} | {alike} | {caught} |\n"
+
+
+def section(found: Report, known: Reviewed) -> str:
+    """Checks, misconceptions and equivalent mutants of an exercise."""
+    points = zip(found.sentences, found.points, strict=True)
+    checks = [f"{i}. {_sentence(s)} ({p} pt)\n" for i, (s, p) in enumerate(points, 1)]
+    columns = range(1, len(checks) + 1)
+    head = [_line("misconception", *columns), _line("---", *[":-:"] * len(checks))]
+    rows = [_line(_words(w), *("●" if c else "·" for c in cs)) for w, cs in found.caught.items()]
+    name = found.exercise.rpartition(".")[2]
+    title = f"({_label(found)})=\n### `{name}`\n\n"
+    controls = ", ".join(_words(c) for c in found.controls) or "none"
+    text = title + "".join(checks) + "\n" + "".join(head + rows)
+    return text + f"\nOther right ways on record: {controls}.\n" + _equivalents(found, known)
+
+
+def _equivalents(found: Report, known: Reviewed) -> str:
+    alike = known.equivalent.get(found.exercise, {})
+    if not alike:
+        return ""
+    many = (
+        "1 mutant that is no mistake"
+        if len(alike) == 1
+        else (f"{len(alike)} mutants that are no mistakes")
+    )
+    lines = "".join(f"- `{mutant}`: {reason}\n" for mutant, reason in alike.items())
+    return f"\n:::{{admonition}} {many}\n:class: dropdown\n{lines}:::\n"
+
+
+def _line(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def _label(found: Report) -> str:
+    return "kill-" + found.exercise.replace(".", "-").replace("_", "-")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")
+
+
+def main() -> int:
+    """Write the page; the exit status is 0."""
+    known = reviewed()
+    reports = [cached(x, [*known.elsewhere]) for x in every()]
+    PAGE.write_text(page(reports, known, fresh_answers()), "utf-8", newline="\n")
+    print(f"wrote {PAGE}: {len(reports)} exercises")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Rules about answers: right ones have full marks, lazy and wrong ones are caught and named.
+
+Each rule takes an exercise and returns its complaints, so that a test can say "none". Functions are
+tried in processes of their own (`forked`); a verdict never depends on how busy the machine is.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+
+from .exercise import Check, Exercise
+from .forked import run
+from .lazy import lazy_answers
+from .mutants import mutants
+from .verdict import across, judge
+from .worker import Data, Function, answer
+
+CLEAR = (0.1, 10.0)  # tolerances; between them a verdict would hang on rounding
+LIMIT = 2.0  # seconds of CPU time for a mutant
+PATIENCE = 60.0  # seconds of CPU time for what ought to finish
+FEWEST = 3  # misconceptions of an exercise
+SHARE = 0.25  # of an exercise's time limit that a right answer may need
+
+
+class Mark(NamedTuple):
+    """What one check made of one function.
+
+    size   distance from the right answers in tolerances; infinite where there is no answer
+    names  the misconceptions it was recognised as
+    """
+
+    sentence: str
+    right: bool
+    size: float
+    difference: str
+    names: tuple[str, ...]
+
+
+Marks = list[Mark] | None  # None: crashed, or never ended
+
+
+def asked(exercise: Exercise, function: Function) -> Callable[[Data], Data]:
+    """Ask a function without a time limit: the process around it has one."""
+    return partial(answer, function, types=exercise.types)
+
+
+def marks(exercise: Exercise, function: Function, seed: int) -> list[Mark]:
+    """The mark of each check, as a learner with that function and seed would have it."""
+    with quiet():
+        verdicts = across([judge(c, asked(exercise, function), seed) for c in exercise.checks])
+    return [
+        Mark(
+            v.check.sentence,
+            v.outcome == "right",
+            inf if v.outcome == "not written" else v.size,
+            v.difference,
+            tuple(m.__name__ for m in v.misconceptions),
+        )
+        for v in verdicts
+    ]
+
+
+def distances(check: Check, function: Function, seed: int) -> Iterator[float]:
+    """How far each answer is from the right one, in tolerances; infinite for the stub's."""
+    for question, expected in check.paper(seed):
+        with quiet():
+            got = asked(check.exercise, function)(question)
+            yield inf if "unwritten" in got else check.gap(question, got, expected).size
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Wrong functions divide by zero and overflow; that is their business."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def unique(complaints: Iterable[str]) -> list[str]:
+    """The complaints once each, in their order."""
+    return list(dict.fromkeys(complaints))
+
+
+# ------------------------------------------------------------------------------ right answers
+
+
+def right_answers_lose(exercise: Exercise, seeds: int = 40) -> list[str]:
+    """The reference and the controls have full marks in 200 draws (five for each seed), in time."""
+    found = run([partial(_losses, exercise, seed) for seed in range(seeds)], PATIENCE)
+    never = ["a right answer crashed, or was still running after a minute"]
+    return unique(c for complaints in found for c in (never if complaints is None else complaints))
+
+
+def _losses(exercise: Exercise, seed: int) -> list[str]:
+    complaints = []
+    for f in (exercise.reference, *exercise.controls):
+        start = time.process_time()
+        for m in marks(exercise, f, seed):
+            if not m.right:
+                complaints.append(f"{f.__name__} fails: {m.sentence} ({m.difference})")
+            elif m.size > CLEAR[0]:
+                complaints.append(f"{f.__name__} is {m.size:.1g} tolerances off: {m.sentence}")
+        if time.process_time() - start > SHARE * exercise.seconds * len(exercise.checks):
+            complaints.append(f"{f.__name__} takes more than {SHARE:.0%} of its time limit")
+    return complaints
+
+
+# ------------------------------------------------------------------------------ no answers
+
+
+def nobody_answers_gain(exercise: Exercise, seeds: int = 3) -> list[str]:
+    """The stub and the lazy pass no check, with any seed."""
+    lazy = lazy_answers(exercise)
+    found = run([partial(_gains, exercise, f, seeds) for f in lazy.values()], PATIENCE)
+    gains = zip(lazy, found, strict=True)
+    return [f"who {what} passes: {s}" for what, gained in gains for s in gained or ()]
+
+
+def _gains(exercise: Exercise, function: Function, seeds: int) -> list[str]:
+    return [
+        check.sentence
+        for check in exercise.checks
+        if any(all(d <= 1 for d in distances(check, function, seed)) for seed in range(seeds))
+    ]
+
+
+# ------------------------------------------------------------------------------ wrong answers
+
+
+def tried(exercise: Exercise, seeds: int = 5) -> dict[str, list[Marks]]:
+    """Misconception -> its marks for each seed."""
+    jobs = [(wrong, seed) for wrong in exercise.misconceptions for seed in range(seeds)]
+    found = run([partial(marks, exercise, wrong, seed) for wrong, seed in jobs], PATIENCE)
+    table: dict[str, list[Marks]] = {}
+    for (wrong, _), marked in zip(jobs, found, strict=True):
+        table.setdefault(wrong.__name__, []).append(marked)
+    return table
+
+
+def misconceptions_pass(
+    exercise: Exercise, table: dict[str, list[Marks]] | None = None
+) -> list[str]:
+    """There are three; each fails clearly, and is recognised by its own name and no other."""
+    table = tried(exercise) if table is None else table
+    few = len(exercise.misconceptions)
+    complaints = [f"has {few} misconceptions: at least {FEWEST} are needed"] * (few < FEWEST)
+    if len(table) < few:
+        complaints.append("two misconceptions have one name")
+    for wrong, seeds in table.items():
+        for seed, marked in enumerate(seeds):
+            complaints += _unclear(wrong, seed, marked)
+    return unique(complaints)
+
+
+def _unclear(wrong: str, seed: int, marked: Marks) -> Iterator[str]:
+    if marked is None:
+        yield f"{wrong} crashed, or was still running after a minute"
+    elif all(m.right for m in marked):
+        yield f"{wrong} passes with seed {seed}"
+    for m in marked or ():
+        if CLEAR[0] < m.size < CLEAR[1]:
+            yield f"{wrong} is {m.size:.2g} tolerances off: {m.sentence}"
+        if not m.right and m.names != (wrong,):
+            names = " or ".join(m.names) or "nothing"
+            yield f"{wrong} is recognised as {names}: {m.sentence}"
+
+
+def mutants_survive(
+    exercise: Exercise, elsewhere: Collection[str] = (), seeds: int = 3
+) -> tuple[int, dict[str, str]]:
+    """How many mutants there are, and those that don't clearly fail with every seed, with why.
+
+    Modules of `elsewhere` are not mutated, nor are the other graded functions of the topic.
+    """
+    for check in exercise.checks:
+        for seed in range(seeds):
+            check.paper(seed)  # once here, not in every child
+    every = list(mutants(exercise.reference, {*graded(exercise), *elsewhere}))
+    found = run([partial(_survival, exercise, m.function, seeds) for m in every], LIMIT)
+    return len(every), {m.what: how for m, how in zip(every, found, strict=True) if how}
+
+
+def _survival(exercise: Exercise, function: Function, seeds: int) -> str:
+    for seed in range(seeds):
+        widest = 0.0
+        for check in exercise.checks:
+            for distance in distances(check, function, seed):
+                widest = max(widest, distance)
+                if widest >= CLEAR[1]:
+                    break
+        if widest < CLEAR[1]:
+            how = "passes" if widest <= CLEAR[0] else f"is {widest:.2g} tolerances off"
+            return f"{how} with seed {seed}"
+    return ""
+
+
+def graded(exercise: Exercise) -> set[Function]:
+    """The other functions graded in this topic: their mutants die in exercises of their own."""
+    names = [getattr(c.cases, "__globals__", {}) for c in exercise.checks]
+    every = {x for values in names for x in values.values() if isinstance(x, Exercise)}
+    return {x.reference for x in every} - {exercise.reference}

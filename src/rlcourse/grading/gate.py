@@ -1,8 +1,8 @@
 """The quality gate: what an exercise must do before it may judge anybody.
 
-    python -m rlcourse.grading.gate                          every exercise
-    python -m rlcourse.grading.gate tabular.gridworld        those of a topic
-    python -m rlcourse.grading.gate tabular.gridworld move   one of them
+    python -m rlcourse.grading.gate                      every exercise
+    python -m rlcourse.grading.gate tabular.gridworld    those of a topic
+    python -m rlcourse.grading.gate discounted_returns   one of them
 
 run in the root of the repository. It prints what is wrong with each exercise and exits with 1 if
 anything is. A grader that lets a wrong answer pass is a bug; each rule below refuses one kind.
@@ -13,16 +13,13 @@ import json
 import os
 import runpy
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import rlcourse
-
-from . import cases, rules
+from . import cases, course, rules
 from .exercise import Exercise
-from .versions import version
+from .fingerprint import fingerprint
 
 CACHE = Path("_build/gate")
 REVIEWED = Path("tests/equivalent.py")
@@ -129,9 +126,9 @@ def findings(found: Report, known: Reviewed) -> dict[str, list[str]]:
 
 
 def cached(exercise: Exercise, elsewhere: Sequence[str] = (), folder: Path = CACHE) -> Report:
-    """The report, kept under the version of all that it depends on (versions.py)."""
+    """The report, kept under the version of all that it depends on (fingerprint.py)."""
     name = name_of(exercise)
-    path = folder / f"{name}-{version(exercise, elsewhere)}.json"
+    path = folder / f"{name}-{fingerprint(exercise, elsewhere)}.json"
     try:
         return Report(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -159,31 +156,31 @@ def text(found: Report, known: Reviewed) -> str:
     return "\n".join(lines)
 
 
-def every() -> list[Exercise]:
-    """The exercises of the package, in the order of their files."""
-    package = Path(rlcourse.__file__).parent / "exercises"
-    files = sorted(p for p in package.glob("*/*.py") if p.stem != "__init__")
-    modules = [import_module(f"rlcourse.exercises.{f.parent.name}.{f.stem}") for f in files]
-    return [x for m in modules for x in vars(m).values() if isinstance(x, Exercise) and x.checks]
+def exercises(words: Sequence[str] = ()) -> list[Exercise]:
+    """Those of the rooms, topics or names given, or all; ValueError for a word that means none."""
+    topics = course.choose([w.replace(".", "/") for w in words])
+    found = [x for topic in topics for x in course.load(topic)]
+    return [x for x in found if x.name in words] or found
 
 
-def main(arguments: Sequence[str] | None = None, show: Callable[[str], Any] = print) -> int:
-    """The command: 0 where every exercise passes, 1 where one does not, 2 where there is none."""
-    parser = argparse.ArgumentParser(prog="python -m rlcourse.grading.gate", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("topic", nargs="?", default="", help="a room, or room.topic")
-    parser.add_argument("exercise", nargs="?", default="", help="the name of a function")
-    asked = parser.parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: 0 where every exercise passes, 1 where one does not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rlcourse.grading.gate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", help="rooms, topics or exercises")
+    try:
+        chosen = exercises(parser.parse_args(arguments).words)
+    except ValueError as error:
+        parser.error(str(error))
     known, failed = reviewed(), False
-    chosen = [x for x in every() if f"{name_of(x)}.".startswith(f"{asked.topic}.".lstrip("."))]
-    chosen = [x for x in chosen if asked.exercise in ("", x.name)]
     for exercise in chosen:
         found = cached(exercise, [*known.elsewhere])
         failed |= bool(findings(found, known))
-        show(text(found, known))
-    if not chosen:
-        show(f"no exercise is named {asked.topic} {asked.exercise}".strip())
-    return 2 if not chosen else int(failed)
+        print(text(found, known), flush=True)
+    return int(failed)
 
 
 if __name__ == "__main__":

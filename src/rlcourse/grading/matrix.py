@@ -15,7 +15,7 @@ from typing import TypedDict
 
 import rlcourse
 
-from .gate import Report, Reviewed, cached, every, reviewed
+from .gate import Report, Reviewed, cached, exercises, reviewed
 
 PAGE = Path("book/kill_matrix.md")
 FRESH = Path(rlcourse.__file__).parent / "results" / "fresh_wrong_answers.json"
@@ -123,7 +123,7 @@ def _sentence(text: str) -> str:
 def main() -> int:
     """Write the page; the exit status is 0."""
     known = reviewed()
-    reports = [cached(x, [*known.elsewhere]) for x in every()]
+    reports = [cached(x, [*known.elsewhere]) for x in exercises()]
     PAGE.write_text(page(reports, known, fresh_answers()), "utf-8", newline="\n")
     print(f"wrote {PAGE}: {len(reports)} exercises")
     return 0

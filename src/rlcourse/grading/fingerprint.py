@@ -1,12 +1,15 @@
-"""The version of what a verdict depends on: source files, by their imports, and libraries."""
+"""A hash of all that the quality gate's report on an exercise depends on.
+
+Wider than an exercise's version (source.py), which tells learners what changed: a misconception, a
+helper in another module, the engine, NumPy count too. A kept report must never hide a survivor.
+"""
 
 import ast
 import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import rlcourse
@@ -17,7 +20,7 @@ PACKAGE = Path(rlcourse.__file__).parent
 LIBRARIES = ("numpy", "torch")
 
 
-def version(exercise: Exercise, elsewhere: Sequence[str] = ()) -> str:
+def fingerprint(exercise: Exercise, elsewhere: Sequence[str] = ()) -> str:
     """A hash of the exercise's file, all of rlcourse that it imports, the engine and libraries."""
     homes = {inspect.getfile(f) for f in (exercise.reference, *(c.cases for c in exercise.checks))}
     files = sources([Path(h) for h in homes] + sorted((PACKAGE / "grading").glob("*.py")))
@@ -31,7 +34,7 @@ def _libraries() -> list[str]:
     found = []
     for name in LIBRARIES:
         try:
-            found.append(installed(name))
+            found.append(version(name))
         except PackageNotFoundError:
             found.append("absent")
     return found

@@ -95,7 +95,7 @@ def test_the_first_policies_of_zhao_chapter_2():
     np.testing.assert_allclose(g.closed_form(mdp, half, 0.9), [8.5, 10, 10, 10])
 
 
-def test_the_uniform_policy_has_zhaos_values():
+def test_the_values_of_the_uniform_policy_in_zhaos_world():
     mdp = g.grid_mdp(g.ZHAO)
     v = g.closed_form(mdp, m.uniform_policy(mdp), 0.9)
     np.testing.assert_allclose(v[:5].round(1), [-3.8, -3.8, -3.6, -3.1, -3.2])

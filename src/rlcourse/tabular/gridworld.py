@@ -245,7 +245,7 @@ def iterative_evaluation(mdp: MDP, pi: Floats, gamma: float, tolerance: float) -
         raise ValueError(f"gamma must lie in [0, 1) for the error bound, got {gamma!r}")
     if not tolerance > 0:
         raise ValueError(f"tolerance must be positive, got {tolerance!r}")
-    v = np.zeros(len(mdp.p))
+    v = np.zeros(len(pi))
     while True:
         before, v = v, bellman_expectation(mdp, pi, v, gamma)
         if gamma * np.abs(v - before).max() <= (1 - gamma) * tolerance:

@@ -158,7 +158,8 @@ def check_policy(mdp: MDP, pi: ArrayLike) -> Floats:
 def discounted_returns(r: Floats, gamma: float) -> Floats:
     """G_t = r_t + γ G_{t+1}, with G_T = 0  (eq-return).
 
-    r (..., T) -> (..., T): what is earned from each step to the end of the episode.
+    r (..., T), whole numbers or not -> floats (..., T): what is earned from each step to the end
+    of the episode.
     Here r_t is the reward of step t; Sutton & Barto write it R_{t+1} (eq. 3.9).
     """
     g = np.array(r, dtype=np.float64)
@@ -196,5 +197,5 @@ def policy_model(mdp: MDP, pi: Floats) -> PolicyModel:
     weight = pi[:, :, None] * mdp.p
     p = np.zeros((len(pi), len(pi)))
     s = np.arange(len(pi))[:, None, None]
-    np.add.at(p, (np.broadcast_to(s, mdp.s_next.shape), mdp.s_next), weight * (1 - mdp.terminated))
+    np.add.at(p, (s, mdp.s_next), weight * (1 - mdp.terminated))
     return PolicyModel(p, (weight * mdp.r).sum((1, 2)))

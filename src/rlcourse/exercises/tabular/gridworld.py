@@ -182,6 +182,12 @@ def test_returns_at_gamma_one_and_zero_are_the_sum_and_the_reward_alone(rng):
         yield {"r": 1e4 * rng.normal(size=steps), "gamma": gamma}
 
 
+@discounted_returns.check(points=1)
+def test_returns_of_whole_numbers_keep_their_fractions(rng):
+    for steps in (5, 3):
+        yield {"r": rng.integers(-5, 6, size=steps) * 2 + 1, "gamma": rng.uniform(0.3, 0.95)}
+
+
 def powers(r, gamma):
     return gamma ** np.arange(r.shape[-1])
 
@@ -233,6 +239,17 @@ def takes_time_along_the_first_axis(r, gamma):
     return np.moveaxis(mdp.discounted_returns(np.moveaxis(r, 0, -1), gamma), -1, 0)
 
 
+@discounted_returns.misconception(
+    "zeros_like(r) of whole numbers holds whole numbers only: ask for floats, dtype=float."
+)
+def rounds_down_to_whole_numbers(r, gamma):
+    g = np.zeros_like(r)
+    after = 0 * r[..., 0]
+    for t in reversed(range(r.shape[-1])):
+        g[..., t] = after = r[..., t] + gamma * after
+    return g
+
+
 @discounted_returns.misconception("γ multiplies the whole future once more: once per step, not γ².")
 def discounts_each_step_twice(r, gamma):
     return mdp.discounted_returns(r, gamma**2)
@@ -258,7 +275,7 @@ def returns_by_recursion(r, gamma):
 
 
 def draw_mdp(rng, n_states, n_actions, n_outcomes, *, apart=False, ends=0):
-    """A random MDP; `apart`: a state's outcomes all lead elsewhere; `ends`: so many outcomes end."""
+    """A random MDP; `apart`: all outcomes of a state lead elsewhere; `ends` of them end."""
     pairs = n_actions * n_outcomes
     shape = (n_states, n_actions, n_outcomes)
     s_next = rng.integers(n_states, size=shape)

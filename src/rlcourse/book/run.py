@@ -1,0 +1,71 @@
+"""Run committed notebooks as a reader does: from the wheel alone, in an empty folder."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .site import read_book
+
+RUN = """
+import sys, nbclient, nbformat, rlcourse
+from pathlib import Path
+assert Path(sys.prefix) in Path(rlcourse.__file__).parents, rlcourse.__file__
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+"""
+
+
+def build_wheel(root: Path, folder: Path) -> Path:
+    """The wheel of the checkout, built by pip with the hatchling that is installed here."""
+    pip(Path(sys.executable), "wheel", "--no-deps", "--no-build-isolation", "-w", folder, root)
+    return next(folder.glob("rlcourse-*.whl"))
+
+
+def fresh_environment(folder: Path, base: Path) -> Path:
+    """The Python of a new virtual environment that sees the packages of `base`, not its rlcourse.
+
+    The folder of packages is named in a .pth file, and .pth files inside it are not followed: an
+    editable rlcourse there stays out of sight.
+    """
+    subprocess.run([base, "-m", "venv", "--without-pip", folder], check=True)
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    bin_folder = folder / ("Scripts" if os.name == "nt" else "bin")
+    own, packages = (
+        subprocess.run([p, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+        for p in (bin_folder / "python", base)
+    )
+    Path(own, "packages.pth").write_text(packages + "\n", "utf-8")
+    return bin_folder / "python"
+
+
+def run_notebooks(root: Path, names: list[str], base: Path | None = None) -> list[str]:
+    """Run notebooks (all of the book's if none is named) top to bottom; those that failed.
+
+    base: a Python whose packages are used, the course itself excepted; by default this one.
+    """
+    book = read_book(root)
+    failed = []
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        wheel = build_wheel(root, folder)
+        python = fresh_environment(folder / "venv", base or Path(sys.executable))
+        pip(python, "install", "-q", "--no-deps", "--ignore-installed", wheel)
+        for name in names or book.notebooks:
+            path = (root / name).with_suffix(".ipynb").resolve()
+            empty = Path(tempfile.mkdtemp(dir=folder))
+            done = subprocess.run([python, "-c", RUN, path], cwd=empty, env=_environment())
+            print(f"{path.relative_to(root.resolve())}: {'ran' if not done.returncode else 'FAILED'}")
+            failed += [str(name)] * bool(done.returncode)
+    return failed
+
+
+def pip(python: Path, *arguments: str | Path) -> None:
+    """Run pip quietly; CalledProcessError with its words if it fails."""
+    subprocess.run([python, "-m", "pip", "--disable-pip-version-check", *arguments], check=True)
+
+
+def _environment() -> dict[str, str]:
+    hidden = {"PYTHONPATH", "PYTHONHOME", "RLCOURSE_BOOK", "VIRTUAL_ENV"}
+    return {key: value for key, value in os.environ.items() if key not in hidden}

@@ -1,0 +1,56 @@
+// Draws the figures of a page when they come near the screen, in the colours of its theme.
+(() => {
+  const MIME = "application/vnd.plotly.v1+json";
+  const colours = () => {
+    const style = getComputedStyle(document.documentElement);
+    const grid = style.getPropertyValue("--pst-color-border").trim();
+    const axes = { gridcolor: grid, zerolinecolor: grid, linecolor: grid };
+    return { text: style.getPropertyValue("--pst-color-text-base").trim(), axes };
+  };
+  const themed = (layout) => {
+    const { text, axes } = colours();
+    const clear = "rgba(0,0,0,0)";
+    const own = { ...layout, paper_bgcolor: clear, plot_bgcolor: clear };
+    own.font = { ...layout.font, color: text };
+    for (const key of Object.keys({ xaxis: 1, yaxis: 1, ...layout }))
+      if (/^[xy]axis\d*$/.test(key)) own[key] = { ...axes, ...layout[key] };
+    return own;
+  };
+  const draw = (host) => {
+    const figure = JSON.parse(host.querySelector(`script[type="${MIME}"]`).textContent);
+    const plot = document.createElement("div");
+    host.append(plot);
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const config = { responsive: true, displaylogo: false, displayModeBar: false, ...figure.config };
+    delete config.plotlyServerURL;
+    const layout = figure.layout || {};
+    if (still) layout.transition = { duration: 0 };
+    const { Plotly } = window;
+    Plotly.newPlot(plot, figure.data || [], themed(layout), config)
+      .then(() => figure.frames && Plotly.addFrames(plot, figure.frames))
+      .then(() => { host.dataset.ready = "1"; });
+    new MutationObserver(() => {
+      const { text, axes } = colours();
+      const change = { "font.color": text };
+      for (const key of Object.keys(plot.layout))
+        if (/^[xy]axis\d*$/.test(key))
+          for (const [name, value] of Object.entries(axes)) change[`${key}.${name}`] = value;
+      Plotly.relayout(plot, change);
+    }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  };
+  const start = () => {
+    const seen = new IntersectionObserver((entries) => {
+      for (const entry of entries.filter((e) => e.isIntersecting)) {
+        seen.unobserve(entry.target);
+        draw(entry.target);
+      }
+    }, { rootMargin: "600px" });
+    const all = document.querySelectorAll(".rlc-plotly");
+    all.forEach((host) => seen.observe(host));
+    addEventListener("beforeprint", () => all.forEach((host) => {
+      if (!host.dataset.ready) { seen.unobserve(host); draw(host); }
+    }));
+  };
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", start);
+  else start();
+})();

@@ -1,5 +1,12 @@
-"""Exercises: defined by a reference function, judged by named properties."""
+"""Exercises: defined by a reference function, judged by named properties.
 
-from .exercise import Exercise as exercise
+exercise          sets one (rlcourse.exercises)
+check, progress   judge a function in a notebook, and show what was earned
+"""
 
-__all__ = ["exercise"]
+from .exercise import Exercise
+from .notebook import case, check, progress
+
+exercise = Exercise
+
+__all__ = ["Exercise", "case", "check", "exercise", "progress"]

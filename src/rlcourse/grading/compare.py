@@ -31,7 +31,11 @@ def gap(got: Data, expected: Data, tolerance: float) -> Gap:
     if "value" not in got or "value" not in expected:
         if got.get("raised", 0) == expected.get("raised", 1) and "import" not in got:
             return Gap(0)
-        return Gap(inf, f"{_event(got)} instead of {_event(expected)}")
+        return Gap(
+            inf,
+            f"{_event(got, 'returned', 'raised')} instead of "
+            f"{_event(expected, 'returning', 'raising')}",
+        )
     if got["changed"]:
         return Gap(inf, f"changed its argument {', '.join(got['changed'])} in place")
     gaps = [_tree("", got["value"], expected["value"], tolerance)]
@@ -151,7 +155,9 @@ def kind(x: Any) -> str:
     return f"a {type(x).__name__}"
 
 
-def _event(a: Data) -> str:
+def _event(a: Data, returned: str, raised: str) -> str:
     if "unwritten" in a:
         return f"{a['unwritten']} is not written"
-    return f"raised {a['raised']}" if "raised" in a else "returned a value"
+    if a.get("raised") == "NoAnswer":
+        return f"{returned} what is no answer"
+    return f"{raised} {a['raised']}" if "raised" in a else f"{returned} a value"

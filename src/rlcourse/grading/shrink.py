@@ -9,6 +9,8 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from .worker import Data, decode, encode
 
 
@@ -48,7 +50,19 @@ def shapes(case: Data) -> list[tuple[int, ...]]:
 
 def rounded(case: Data, digits: int) -> Data:
     """The case with every float rounded, but a lone number keeps a decimal place."""
-    return over(case, lambda x: x.round(decimals=digits), d=digits)
+    return over(case, partial(_rounder, digits=digits), d=digits)
+
+
+def _rounder(x: Any, digits: int) -> Any:
+    """Rounded numbers; where each row was a distribution it still is one."""
+    y = x.round(decimals=digits)
+    if y.ndim and y.shape[-1] > 1 and bool((x >= 0).all() and (abs(x.sum(-1) - 1) < 1e-9).all()):
+        most = x.argmax(-1)
+        rest = 1 - y.sum(-1)
+        for at in np.ndindex(*most.shape):
+            y[(*at, int(most[at]))] += rest[at]
+        y = y.round(decimals=max(digits, 1))
+    return y
 
 
 def pick(x: Any, size: int, keep: list[int]) -> Any:
@@ -70,5 +84,5 @@ def over(tree: Data, change: Callable[[Any], Any], d: int | None = None) -> Data
         case list():
             return [over(v, change, d) for v in tree]
         case float() if d is not None:
-            return round(tree, max(d, 1))
+            return round(tree, max(d, 1)) or tree  # but not to 0
     return tree

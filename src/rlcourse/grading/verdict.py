@@ -11,11 +11,12 @@ function in this process (`local`); a sandbox elsewhere would be another `ask`.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from time import monotonic
 from typing import Literal
 
 from .clock import limited
-from .compare import Gap, gap
+from .compare import gap
 from .exercise import Check, Exercise
 from .shrink import shapes, shrink
 from .window import window
@@ -39,6 +40,7 @@ class Verdict:
     expected: Data | None = None
     difference: str = ""
     misconceptions: tuple[Function, ...] = ()
+    draw: int = 0  # which question of the paper failed
 
     @property
     def points(self) -> int:
@@ -93,19 +95,14 @@ def judge(check: Check, ask: Ask, seed: int) -> Verdict:
     if size <= 1:
         return Verdict(check, seed, "right", size)
     known = recognise(check, trials)
-    failed = [pair for pair in zip(trials, gaps, strict=True) if pair[1].size > 1]
-    (q, g, e), wide = min(failed, key=_weight)
-    return Verdict(check, seed, "wrong", size, q, g, e, wide.text, known)
+    failed = [i for i, g in enumerate(gaps) if g.size > 1]
+    draw = min(failed, key=lambda i: weight(trials[i][0]))
+    return Verdict(check, seed, "wrong", size, *trials[draw], gaps[draw].text, known, draw)
 
 
-def _weight(failed: tuple[Trial, Gap]) -> int:
-    """The numbers in a case."""
-    (question, _, _), _ = failed
-    return sum(_product(s) for s in shapes(question["case"]))
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    return shape[0] * _product(shape[1:]) if shape else 1
+def weight(question: Data) -> int:
+    """The numbers in the arrays of a case."""
+    return sum(prod(shape) for shape in shapes(question["case"]))
 
 
 def grade(exercise: Exercise, function: Function, seed: int) -> list[Verdict]:

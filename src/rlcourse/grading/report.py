@@ -1,0 +1,111 @@
+"""A verdict in words: the property, the case, got, expected, the difference, the misconception."""
+
+from textwrap import wrap
+
+from .plain import Data
+from .run import Graded
+from .show import LONGEST, arguments, call, show
+from .verdict import Verdict
+
+MARKS = {"right": "✓", "wrong": "✗", "not written": "…"}
+WIDTH = 84  # of prose beside its title
+Lines = list[tuple[str, str]]  # (title, text) in reading order
+
+
+def lines(v: Verdict) -> Lines:
+    """The parts of a report in reading order."""
+    name, got = v.check.exercise.name, v.got or {}
+    if v.outcome == "right":
+        return []
+    if v.outcome == "not written":
+        whose = got["unwritten"]
+        calls = "not written yet" if whose == name else f"calls {whose}, not written yet"
+        return [("not written", calls)]
+    if "import" in got:
+        return [("does not run", f"the file of {name}"), ("error", result(got))]
+    if got.get("raised") == "OwnFunction":
+        return [("no points", got["message"])]
+    return [("does not hold", v.check.sentence), *_failure(v, got), *_help(v, got)]
+
+
+def _failure(v: Verdict, got: Data) -> Lines:
+    return [
+        ("for", arguments(v.check.exercise.name, (v.question or {})["case"])),
+        ("got", result(got)),
+        ("expected", result(v.expected or {})),
+        ("difference", v.difference),
+    ]
+
+
+def _help(v: Verdict, got: Data) -> Lines:
+    name = v.check.exercise.name
+    known = [
+        (m.__name__.replace("_", " "), v.check.exercise.misconceptions[m]) for m in v.misconceptions
+    ]
+    return [
+        *(("recognised", f"{title}\n{sentence}") for title, sentence in known),
+        *([("printed", got["printed"])] if "printed" in got else []),
+        ("to repeat", repeat(v)),
+        ("next", f"rlcourse hint {name}     (this run again: RLCOURSE_SEED={v.seed})"),
+    ]
+
+
+def repeat(v: Verdict) -> str:
+    """A line of Python that calls the learner's function on the case once more."""
+    exercise = v.check.exercise
+    line = call(exercise.name, (v.question or {})["case"])
+    if len(line) <= LONGEST:
+        return line
+    number = exercise.checks.index(v.check)
+    again = f"case({exercise.name!r}, {number}, {v.draw}, seed={v.seed})"
+    return f"from rlcourse.grading import case; {exercise.name}(**{again})"
+
+
+def text(parts: Lines) -> str:
+    """The parts in two columns."""
+    said = []
+    for title, body in parts:
+        if title in ("does not hold", "recognised"):
+            body = "\n".join(line for row in body.splitlines() for line in wrap(row, WIDTH))
+        said.append(f"{title:>13}  " + body.replace("\n", "\n" + " " * 15))
+    return "\n".join(said)
+
+
+def result(answer: Data) -> str:
+    """An answer of the protocol as a reader sees it."""
+    if answer.get("raised") == "NoAnswer":
+        return str(answer["message"])
+    if "raised" in answer:
+        event = answer["raised"] + (f": {answer['message']}" if answer["message"] else "")
+        return "\n".join([event, *answer["where"]])
+    gradients = [f"gradient by {k}: {show(g)}" for k, g in answer["gradients"].items()]
+    return "\n".join([show(answer["value"]), *gradients])
+
+
+def summary(graded: Graded) -> str:
+    """What became of an exercise: its checks, and the first failure in full."""
+    x, shown = graded.exercise, graded.shown
+    head = f"{x.name}: {graded.points} of {x.points} points"
+    if not shown:
+        return head
+    if shown.outcome == "not written" or graded.broken or not shown.question or _own(shown):
+        return f"{head}\n{text(lines(shown))}"
+    checks = [
+        f"  {MARKS[v.outcome]} {v.check.sentence}  {v.points}/{v.check.points}"
+        for v in graded.verdicts
+    ]
+    return "\n".join([head, *checks, "", text(lines(shown))])
+
+
+def _own(v: Verdict) -> bool:
+    return (v.got or {}).get("raised") == "OwnFunction"
+
+
+def note(graded: Graded) -> str:
+    """The board's word on an exercise."""
+    shown = next((v for v in graded.verdicts if v.outcome == graded.outcome != "right"), None)
+    if shown is None:
+        return ""
+    if graded.outcome == "not written" or _own(shown):
+        return lines(shown)[0][1]
+    return "does not run" if graded.broken else shown.check.sentence

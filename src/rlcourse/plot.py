@@ -2,8 +2,8 @@
 
 A figure is a `Picture`: panels of inline SVG that stand side by side where there is room and below
 each other on a phone. Black means "the page's text colour" (currentColor), so one drawing serves
-light, dark and print. The palette reads on both backgrounds (at least 3:1, tested) and is safe for
-colour-blind readers; nothing is said by colour alone.
+light, dark and print. The palette takes the hues of Okabe and Ito, for colour-blind readers, at a
+lightness that reads on both backgrounds (at least 3:1, tested); nothing is said by colour alone.
 
 Sizes are in inches of matplotlib (1 in = 72 units of the SVG); PANEL is the usual one.
 """

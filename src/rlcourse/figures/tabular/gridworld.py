@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from rlcourse.plot import BLUE, COLOUR_OF, GREY, OCHRE, PALETTE, RED, Picture, panel, picture
 from rlcourse.tabular import linear
 from rlcourse.tabular.gridworld import (
+    SUTTON_BARTO_3_5,
     ZHAO,
     GridWorld,
     closed_form,
@@ -215,6 +216,34 @@ def draw_slippery(gamma: float = 0.9, slip: float = 0.0, r_forbidden: float = -1
     return picture(optimal_map(world, gamma, title), f"Optimal values and actions, {title}.")
 
 
+class Published(NamedTuple):
+    """Our values of a world whose values are printed in a book.
+
+    v                   (S,)
+    largest_difference  from the printed table
+    """
+
+    v: Floats
+    largest_difference: float
+
+
+PRINTED_3_5 = (
+    (3.3, 8.8, 4.4, 5.3, 1.5),
+    (1.5, 3.0, 2.3, 1.9, 0.5),
+    (0.1, 0.7, 0.7, 0.4, -0.4),
+    (-1.0, -0.4, -0.4, -0.6, -1.2),
+    (-1.9, -1.3, -1.2, -1.4, -2.0),
+)
+"""Sutton & Barto, 2nd ed., figure 3.2: uniform policy, gamma 0.9."""
+
+
+def data_published() -> Published:
+    """Sutton & Barto's example 3.5 by the closed form, beside the printed table."""
+    mdp = grid_mdp(SUTTON_BARTO_3_5)
+    v = closed_form(mdp, uniform_policy(mdp), GAMMA)
+    return Published(v, float(np.abs(v - np.ravel(PRINTED_3_5)).max()))
+
+
 # ------------------------------------------------------------------------------- sweeps
 
 
@@ -400,6 +429,12 @@ def draw_sampled(data: Sampled, title: str = "Sampling converges as 1/√N") -> 
         figure,
         "On log axes the error of the sampled mean falls along the line sigma over root N.",
     )
+
+
+def slope(data: Sampled) -> float:
+    """The slope of log median error against log N, by least squares."""
+    median = np.median(data.error, axis=0)
+    return float(np.polyfit(np.log(data.n), np.log(median), 1)[0])
 
 
 # ------------------------------------------------------------------------------- the bug hunt

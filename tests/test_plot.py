@@ -1,0 +1,68 @@
+"""Static figures: readable on every background, the same at every build, named for the blind."""
+
+import re
+
+import pytest
+
+from rlcourse import plot
+
+BACKGROUNDS = {"light": "#ffffff", "dark": "#14181e"}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS.values(), ids=BACKGROUNDS)
+@pytest.mark.parametrize("colour", plot.PALETTE)
+def test_every_colour_has_contrast_on_both_backgrounds(colour, background):
+    low, high = sorted((luminance(colour), luminance(background)))
+    assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def sketch(alt: str = "A line that rises.") -> plot.Picture:
+    left, axes = plot.panel("rising")
+    axes.plot([0, 1], [0, 1], "o-", color=plot.BLUE)
+    axes.fill_between([0, 1], [0, 1], color=plot.RED, alpha=0.2)
+    right, axes = plot.panel("falling")
+    axes.plot([0, 1], [1, 0], label="a < b")
+    axes.legend()
+    return plot.picture([left, right], alt)
+
+
+def test_a_picture_is_the_same_at_every_build():
+    assert sketch() == sketch()
+
+
+def test_a_picture_takes_colour_and_font_from_the_page():
+    html = sketch()._repr_html_()
+    assert "currentColor" in html
+    assert not re.search(r"DejaVu|#000000|#ffffff|<\?xml|<metadata|<!DOCTYPE", html)
+    assert "font-family: inherit" in html
+    assert not re.search(r"<svg[^>]* (width|height)=", html)
+
+
+def test_ids_are_unique_among_the_pictures_of_a_page():
+    html = sketch()._repr_html_() + sketch("Another.")._repr_html_()
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert ids
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'(?:url\(#|href="#)([^")]+)', html)
+    assert set(used) <= set(ids)
+
+
+def test_a_picture_says_in_words_what_it_shows():
+    html = sketch('Values <of> "v"')._repr_html_()
+    assert 'role="img" aria-label="Values &lt;of&gt; &quot;v&quot;"' in html
+    assert html.count('aria-hidden="true"') == 2
+    with pytest.raises(ValueError, match="alt must say what the figure shows, got ''"):
+        sketch("")
+
+
+def test_every_output_of_a_picture_is_the_same_html():
+    bundle = sketch()._repr_mimebundle_()
+    assert bundle["text/html"] == bundle[plot.MIME]["html"]
+    assert bundle["text/plain"] == "[A line that rises.]"

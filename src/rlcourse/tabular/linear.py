@@ -5,7 +5,8 @@ the grid. Cut into blocks of that width, I - W is block tridiagonal, and one pas
 elimination over the blocks solves it in O(S b²) instead of O(S³), so that a world of 200 x 200
 cells has its exact values in a fraction of a second.
 
-Shapes: S states, K successors of each, b band width.
+Shapes: S states, K successors of each, b band width, N = S / b blocks.
+Source: the block Thomas algorithm; Golub & Van Loan, Matrix Computations, 4th ed., § 4.5.1.
 """
 
 import numpy as np
@@ -15,48 +16,78 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 FEWEST_BLOCKS = 8  # below that the dense solve is at least as fast
+SMALL = 64  # a matrix up to this size is solved or inverted at once
 
 
 def solve(s_next: Ints, w: Floats, r: Floats) -> Floats:
     """The solution v (S,) of v = r + Σ_k w[:, k] v[s_next[:, k]]; s_next and w are (S, K).
 
-    Raises numpy.linalg.LinAlgError where the system is singular.
+    A row of |w| sums to at most 1. Raises numpy.linalg.LinAlgError where the system is singular.
     """
     n = len(r)
-    if not n:
-        return np.zeros(0)
     here = np.arange(n)[:, None]
-    band = max(1, int(np.abs(np.where(w != 0, s_next - here, 0)).max(initial=0)))
-    if n >= FEWEST_BLOCKS * band:
-        return _eliminate(np.where(w != 0, s_next, here), w, r, band)
+    if n > SMALL:
+        s_next = np.where(w != 0, s_next, here)
+        band = max(1, int(np.abs(s_next - here).max()))
+        if n >= FEWEST_BLOCKS * band:
+            return _eliminate(s_next, w, r, band)
     flat = np.bincount((here * n + s_next).ravel(), w.ravel(), n * n)
     return np.asarray(np.linalg.solve(np.eye(n) - flat.reshape(n, n), r))
 
 
 def _eliminate(s_next: Ints, w: Floats, r: Floats, b: int) -> Floats:
-    """Block elimination downwards, then substitution upwards (block Thomas algorithm).
+    """Elimination downwards until block i reads v_i = x_i v_{i+1} + y_i, then substitution upwards.
 
-    No pivoting across blocks: I - W is diagonally dominant, since a row of |W| sums to at most 1.
+    Blocks need no pivoting between them: I - W is diagonally dominant, since a row of |W| sums to
+    at most 1. On a grid the blocks beside the diagonal are themselves diagonal.
     """
     n, k = s_next.shape
-    blocks = -(-n // b)
-    pad = blocks * b - n  # the last block is filled up with rows that say v = 0
-    s_next = np.vstack([s_next, np.tile(np.arange(n, n + pad)[:, None], k)])
-    w, r = np.vstack([w, np.zeros((pad, k))]), np.append(r, np.zeros(pad))
-    above, y = np.zeros((blocks, b, b)), np.zeros((blocks, b))
-    row = np.arange(b)[:, None]
-    for i in range(blocks):
-        part = slice(i * b, i * b + b)
-        offset = s_next[part] - (i - 1) * b
-        flat = np.bincount((row * 3 * b + offset).ravel(), w[part].ravel(), 3 * b * b)
-        lower, diagonal, upper = np.split(-flat.reshape(b, 3 * b), 3, axis=1)
-        diagonal = diagonal + np.eye(b)
-        rhs = np.column_stack([upper, r[part]])
+    extra = np.arange(n, -(-n // b) * b)  # the last block is filled up with rows that say v = 0
+    s_next = np.vstack([s_next, np.tile(extra[:, None], k)])
+    w = np.vstack([w, np.zeros((len(extra), k))])
+    y = np.append(r, np.zeros(len(extra))).reshape(-1, b)
+    here = np.arange(y.size)[:, None]
+    grid = bool(np.isin(s_next - here, (-b, b))[s_next // b != here // b].all())
+    x: list[Floats] = []
+    for i, rows in enumerate(np.split(np.arange(y.size), len(y))):
+        column, weight = s_next[rows] - i * b, w[rows]
+        lower, upper = (_block(column + side, weight, b, grid) for side in (b, -b))
+        a = np.eye(b) - _block(column, weight, b)
         if i:
-            diagonal = diagonal - lower @ above[i - 1]
-            rhs[:, -1] -= lower @ y[i - 1]
-        x = np.linalg.solve(diagonal, rhs)
-        above[i], y[i] = x[:, :-1], x[:, -1]
-    for i in reversed(range(blocks - 1)):
-        y[i] -= above[i] @ y[i + 1]
+            a -= lower[:, None] * x[-1] if grid else lower @ x[-1]
+            y[i] += lower * y[i - 1] if grid else lower @ y[i - 1]
+        inverse = _inverse(a)
+        y[i] = inverse @ y[i]
+        x.append(inverse * upper if grid else inverse @ upper)
+    for i in reversed(range(len(y) - 1)):
+        y[i] += x[i] @ y[i + 1]
     return y.ravel()[:n]
+
+
+def _block(column: Ints, w: Floats, b: int, diagonal: bool = False) -> Floats:
+    """The block of W with the columns 0 to b - 1: (b, b), or its diagonal (b,) if that is all."""
+    inside = (column >= 0) & (column < b)
+    w = np.where(inside, w, 0.0)
+    if diagonal:
+        return np.asarray(w.sum(1))
+    at = np.where(inside, column, 0) + np.arange(b)[:, None] * b
+    flat = np.bincount(at.ravel(), w.ravel(), b * b)
+    return np.asarray(flat.reshape(b, b), dtype=np.float64)
+
+
+def _inverse(a: Floats) -> Floats:
+    """a⁻¹ of a diagonally dominant a (b, b), by halves: matrix products are fast arithmetic.
+
+    The halves need no pivoting between them: a Schur complement of a is diagonally dominant too.
+    """
+    if len(a) <= SMALL:
+        return np.asarray(np.linalg.inv(a), dtype=np.float64)
+    h = len(a) // 2
+    first = _inverse(a[:h, :h])
+    beside, below = first @ a[:h, h:], a[h:, :h] @ first
+    out = np.empty_like(a)
+    out[h:, h:] = _inverse(a[h:, h:] - below @ a[:h, h:])
+    out[:h, h:] = -beside @ out[h:, h:]
+    out[h:, :h] = -out[h:, h:] @ below
+    out[:h, :h] = first - out[:h, h:] @ below
+    return out

@@ -1,0 +1,106 @@
+"""Who may import whom: topics know earlier topics only, and tabular ones need NumPy alone."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rlcourse
+
+PACKAGE = Path(rlcourse.__file__).parent
+ROOMS = ("tabular", "deep", "language", "alignment", "systems")
+TOPICS = re.findall(
+    r"file: book/(\w+)/(\w+)", (PACKAGE.parents[1] / "_toc.yml").read_text(encoding="utf-8")
+)
+MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of this package that a source file names, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path.name} imports relatively"
+            # `from a import b` names the module a.b, or the name b of the module a
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if is_module(name) else str(node.module) for name in whole}
+    return {name for name in names if name.split(".")[0] == "rlcourse"}
+
+
+def is_module(name: str) -> bool:
+    return name.startswith("rlcourse.") and (
+        PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").exists()
+        or PACKAGE.parent.joinpath(*name.split(".")).is_dir()
+    )
+
+
+def complaint(room: str, topic: str, target: str) -> str | None:
+    """Why a module of a room may not import a target; None where it may."""
+    _, *parts = target.split(".")
+    if parts == ["_check"]:
+        return None
+    if not parts or parts[0] not in ROOMS:
+        return f"{target} is a corridor"
+    if ROOMS.index(parts[0]) > ROOMS.index(room):
+        return f"{target} lies in a later room"
+    place = {found: i for i, found in enumerate(TOPICS)}
+    here, there = (room, topic), (parts[0], parts[-1])
+    if parts[0] == room and there in place and place[there] >= place.get(here, 0):
+        return f"{target} is no earlier topic"
+    return None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_topic_imports_earlier_topics_and_the_checks_only(path: Path) -> None:
+    complaints = {complaint(path.parent.name, path.stem, target) for target in imported(path)}
+    assert complaints <= {None}
+
+
+def test_the_rule_knows_what_it_forbids() -> None:
+    assert TOPICS[0] == ("tabular", "gridworld")
+    assert complaint("tabular", "gridworld", "rlcourse.tabular.mdp") is None
+    assert complaint("deep", "dqn", "rlcourse.tabular.gridworld") is None
+    assert complaint("tabular", "gridworld", "rlcourse._check") is None
+    assert "corridor" in str(complaint("tabular", "gridworld", "rlcourse.plot"))
+    assert "corridor" in str(complaint("tabular", "gridworld", "rlcourse"))
+    assert "later room" in str(complaint("tabular", "gridworld", "rlcourse.deep.dqn"))
+    # a helper comes before its room's first topic
+    assert "earlier" in str(complaint("tabular", "mdp", "rlcourse.tabular.gridworld"))
+    assert "earlier" in str(complaint("tabular", "gridworld", "rlcourse.tabular.gridworld"))
+
+
+def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
+    path = tmp_path / "example.py"
+    path.write_text(
+        "import numpy\nimport rlcourse.plot\nfrom rlcourse import gym\n"
+        "def f():\n    from rlcourse.tabular.mdp import MDP\n",
+        encoding="utf-8",
+    )
+    assert imported(path) == {"rlcourse.plot", "rlcourse.gym", "rlcourse.tabular.mdp"}
+
+
+TABULAR = [
+    "rlcourse.tabular",
+    *(
+        f"rlcourse.tabular.{path.stem}"
+        for path in MODULES
+        if path.parent.name == "tabular" and path.stem != "__init__"
+    ),
+]
+
+
+@pytest.mark.parametrize("name", TABULAR)
+def test_tabular_modules_load_numpy_alone(name: str) -> None:
+    """In a fresh interpreter, since this one has imported everything."""
+    listing = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    numpy, ours = (
+        set(json.loads(subprocess.check_output([sys.executable, "-c", f"{code}; {listing}"])))
+        for code in ("import numpy.random", f"import {name}")
+    )
+    assert ours - numpy - sys.stdlib_module_names == {"rlcourse"}

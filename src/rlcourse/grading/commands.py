@@ -33,7 +33,7 @@ def desk(given: Namespace) -> int:
 def check(given: Namespace) -> int:
     """Judge what you wrote, and show the first thing that is wrong in each exercise."""
     wanted = course.select(given.what)
-    print(f"desk: {desks.root()}   seed: {run_seed()}", flush=True)
+    print(f"desk: {desks.root()}   seed: {run_seed()}\n", flush=True)
     return _check(wanted)
 
 
@@ -116,7 +116,7 @@ def _judged(exercises: Sequence[Exercise]) -> list[board.Row]:
         graded = run.graded(x, run_seed())
         rows.append(board.judged(graded))
         if graded.outcome == "wrong" and not (graded.broken and said):
-            print(f"\n{report.summary(graded)}\n", flush=True)
+            print(f"{report.summary(graded)}\n", flush=True)
             said = graded.broken
         with record.changing() as kept:
             record.earn(kept, x, graded.points)

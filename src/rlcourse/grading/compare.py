@@ -87,11 +87,18 @@ def _named(tree: Data) -> bool:
 
 def _packed(got: Data, expected: Data) -> Any:
     """What came; a list or tuple of numbers as the array that was expected."""
-    if isinstance(expected, dict) and "array" in expected and _parts(got) and not _named(got):
+    if (
+        isinstance(expected, dict)
+        and "array" in expected
+        and _parts(got) is not None
+        and not _named(got)
+    ):
         try:
             array = np.asarray(decode(got))
         except Exception:  # ragged, or tensors of another device: reported as what it is
             return got
+        if not array.size:
+            return array.astype(expected["array"])
         return array if array.dtype.kind in "biuf" else got
     return decode(got) if _parts(got) is None else got
 
@@ -152,7 +159,8 @@ def kind(x: Any) -> str:
             return f"a {next(iter(x))}"
     if hasattr(x, "dtype"):
         return f"{'a tensor' if _tensor(x) else 'an array'} of {x.dtype}"
-    return f"a {type(x).__name__}"
+    name = type(x).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _event(a: Data, returned: str, raised: str) -> str:

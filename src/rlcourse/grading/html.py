@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from html import escape
 
 from .board import Row, total
-from .report import MARKS, Lines, lines
+from .report import MARKS, Lines, lines, word
 from .run import Graded
 from .verdict import Verdict
 
@@ -20,22 +20,17 @@ PRE = (
 )
 PROSE = PRE.replace("white-space:pre;", "white-space:pre-wrap;") + ";font-family:inherit"
 CELL = "padding:.15em .8em .15em 0;text-align:left;vertical-align:top;border:0;background:none"
-WORDS = ("does not hold", "recognised", "not written", "no points", "next")
+WORDS = ("recognised", "next")
 
 
 def result(graded: Graded, hints: list[str]) -> str:
     """All checks of an exercise, the first failure open, and the hints folded below."""
     x, shown = graded.exercise, graded.shown
-    outcome = graded.outcome
-    says = "not written yet" if outcome == "not written" else outcome
-    head = f"{MARKS[outcome]} {x.name}: {says}, {graded.points} of {x.points} points"
-    if outcome == "not written" and shown:
-        says = lines(shown)[0][1]
-        head = f"{MARKS[outcome]} {x.name}: {says} ({x.points} points)"
-        body = ""
-    else:
-        body = "".join(_check(v, shown) for v in graded.verdicts)
-    rungs = "" if outcome == "right" else "".join(map(_hint, range(1, 4), hints))
+    whole = word(graded)  # of the function, not of one check
+    points = f"{graded.points} of {x.points} points"
+    head = f"{MARKS[graded.outcome]} {x.name}: {whole or graded.outcome}, {points}"
+    body = "" if whole else "".join(_check(v, shown) for v in graded.verdicts)
+    rungs = "" if graded.outcome == "right" else "".join(map(_hint, range(1, 4), hints))
     return (
         f'<div style="{BOX};border-radius:4px;padding:.6em .9em;margin:.3em 0">'
         f"<strong>{escape(head)}</strong>{body}{rungs}</div>"
@@ -51,15 +46,17 @@ def _check(v: Verdict, shown: Verdict | None) -> str:
         return f'<div style="margin:.3em 0">{escape(head)}</div>'
     return (
         f'<details style="margin:.3em 0"{" open" if first else ""}>'
-        f'<summary style="cursor:pointer">{escape(head)}</summary>{_parts(parts)}</details>'
+        f'<summary style="cursor:pointer">{escape(head)}</summary>{_parts(v, parts)}</details>'
     )
 
 
-def _parts(parts: Lines) -> str:
+def _parts(v: Verdict, parts: Lines) -> str:
+    again = f"This run again: check({v.check.exercise.name}, seed={v.seed})"
+    here = [(t, again if t == "next" else b) for t, b in parts if t != "does not hold"]
     rows = "".join(
         f'<dt style="font-weight:600;margin:.5em 0 .1em">{escape(title)}</dt>'
         f'<dd style="margin:0 0 0 1em">{_body(title, body)}</dd>'
-        for title, body in parts
+        for title, body in here
     )
     return f'<dl style="margin:.3em 0 .6em 1em">{rows}</dl>'
 
@@ -82,26 +79,22 @@ def progress(rows: Iterable[Row], says: str, data: str) -> str:
     """The board as a table, with the record to download."""
     rows = list(rows)
     heads = "".join(
-        f'<th scope="col" style="{CELL}">{h}</th>' for h in ("exercise", "points", "", "state")
+        f'<th scope="col" style="{CELL}">{h}</th>' for h in ("exercise", "points", "state")
     )
-    body = "".join(_row(r) for r in rows)
     link = b64encode(data.encode()).decode()
     return (
         f'<table style="border-collapse:collapse;margin:.3em 0"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table>"
-        f"<p><strong>{escape(total(rows))}</strong>. {escape(says)} "
-        f'<a download="progress.json" href="data:application/json;base64,{link}">'
-        "Download your progress</a></p>"
+        f"<tbody>{''.join(map(_row, rows))}</tbody></table>"
+        f"<p><strong>{escape(total(rows))}</strong>. {escape(says)}. "
+        '<a style="color:inherit;text-decoration:underline" download="progress.json" '
+        f'href="data:application/json;base64,{link}">Download your progress</a></p>'
     )
 
 
 def _row(r: Row) -> str:
+    points = f"{r.points}/{r.of}" if r.of else ""
     bar = f'<span aria-hidden="true" style="letter-spacing:.1em">{r.bar}</span>'
-    state = f"{r.mark} {escape(r.note)}"
-    cells = (
-        f"{escape(r.topic)}: {escape(r.exercise)}",
-        f"{r.points}/{r.of}" if r.of else "",
-        bar,
-        state,
-    )
+    state = r.note or {"✓": "done", "✗": "not right yet", "…": "open"}[r.mark]
+    name = escape(f"{r.topic}: {r.exercise}")
+    cells = (name, f"{points} {bar}", f"{r.mark} {escape(state)}")
     return "<tr>" + "".join(f'<td style="{CELL}">{c}</td>' for c in cells) + "</tr>"

@@ -27,7 +27,6 @@ def verdict(check: Check) -> Verdict:
 
 def run(check: Check) -> None:
     """Fail, with pytest, where the property does not hold."""
-    __tracebackhide__ = True
     v = verdict(check)
     if v.outcome != "right":
         shown = runs.graded(check.exercise, run_seed()).explained(v)
@@ -75,8 +74,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if facts:
                 found[facts["key"]].append(facts)
     if found:
-        order = course.topics()
-        keys = sorted(found, key=lambda k: order.index(k.rpartition("/")[0]))
+        order = [f"{t}/{n}" for t in course.topics() for n in course.names(t)]
+        keys = sorted(found, key=order.index)
         terminalreporter.section("your exercises")
         for line in board.lines(_row(k, found[k]) for k in keys):
             terminalreporter.line(line)

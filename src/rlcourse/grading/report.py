@@ -2,10 +2,12 @@
 
 from textwrap import wrap
 
+from . import desk
 from .plain import Data
 from .run import Graded
 from .show import LONGEST, arguments, call, show
 from .verdict import Verdict
+from .window import OWN
 
 MARKS = {"right": "✓", "wrong": "✗", "not written": "…"}
 WIDTH = 84  # of prose beside its title
@@ -22,13 +24,15 @@ def lines(v: Verdict) -> Lines:
         calls = "not written yet" if whose == name else f"calls {whose}, not written yet"
         return [("not written", calls)]
     if "import" in got:
-        return [("does not run", f"the file of {name}"), ("error", result(got))]
-    if got.get("raised") == "OwnFunction":
+        return [("does not run", str(desk.path(v.check.exercise.topic))), ("error", result(got))]
+    if got.get("raised") == OWN["raised"]:
         return [("no points", got["message"])]
     return [("does not hold", v.check.sentence), *_failure(v, got), *_help(v, got)]
 
 
 def _failure(v: Verdict, got: Data) -> Lines:
+    if got.get("raised") == "TimeLimit":  # which line it is says more than the case
+        return [("got", result(got))]
     return [
         ("for", arguments(v.check.exercise.name, (v.question or {})["case"])),
         ("got", result(got)),
@@ -84,28 +88,29 @@ def result(answer: Data) -> str:
 
 def summary(graded: Graded) -> str:
     """What became of an exercise: its checks, and the first failure in full."""
-    x, shown = graded.exercise, graded.shown
-    head = f"{x.name}: {graded.points} of {x.points} points"
-    if not shown:
+    x, shown, whole = graded.exercise, graded.shown, word(graded)
+    points = f"{graded.points} of {x.points} points"
+    head = f"{x.name}: {whole}, {points}" if whole else f"{x.name}: {points}"
+    if shown is None or (whole and not graded.broken):
         return head
-    if shown.outcome == "not written" or graded.broken or not shown.question or _own(shown):
-        return f"{head}\n{text(lines(shown))}"
     checks = [
         f"  {MARKS[v.outcome]} {v.check.sentence}  {v.points}/{v.check.points}"
         for v in graded.verdicts
     ]
-    return "\n".join([head, *checks, "", text(lines(shown))])
+    return "\n".join([head, *([] if whole else [*checks, ""]), text(lines(shown))])
 
 
-def _own(v: Verdict) -> bool:
-    return (v.got or {}).get("raised") == "OwnFunction"
+def word(graded: Graded) -> str:
+    """What is to be said of the function as a whole, rather than of one of its checks; or ""."""
+    first = graded.first
+    if first is None:
+        return ""
+    own = (first.got or {}).get("raised") == OWN["raised"]
+    if first.outcome == "not written" or own:
+        return lines(first)[0][1]
+    return "does not run" if graded.broken else ""
 
 
 def note(graded: Graded) -> str:
-    """The board's word on an exercise."""
-    shown = next((v for v in graded.verdicts if v.outcome == graded.outcome != "right"), None)
-    if shown is None:
-        return ""
-    if graded.outcome == "not written" or _own(shown):
-        return lines(shown)[0][1]
-    return "does not run" if graded.broken else shown.check.sentence
+    """The board's word on an exercise: the whole, or the first property that does not hold."""
+    return word(graded) or (graded.first.check.sentence if graded.first else "")

@@ -45,13 +45,17 @@ class Graded:
 
     def explained(self, verdict: Verdict) -> Verdict:
         """The verdict on the smallest case found that fails."""
-        return explain(verdict, local(self.function, self.exercise.seconds, self.exercise))
+        return explain(verdict, local(self.function, 3.0, self.exercise))
+
+    @property
+    def first(self) -> Verdict | None:
+        """The first check that failed, else the first that is not written."""
+        return next((v for v in self.verdicts if v.outcome == self.outcome != "right"), None)
 
     @property
     def shown(self) -> Verdict | None:
-        """What a learner is told first: a failure, on its smallest case, or what is not written."""
-        first = [v for v in self.verdicts if v.outcome == self.outcome != "right"]
-        return self.explained(first[0]) if first else None
+        """What a learner is told first, on the smallest case."""
+        return self.explained(self.first) if self.first else None
 
     def on(self, check: Check) -> Verdict:
         return next(v for v in self.verdicts if v.check is check)

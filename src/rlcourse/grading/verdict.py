@@ -148,7 +148,7 @@ def same(a: Data, b: Data, check: Check) -> bool:
     return bool(a.get("raised", 0) == b.get("raised", 1))
 
 
-def explain(verdict: Verdict, ask: Ask, seconds: float = 0.5) -> Verdict:
+def explain(verdict: Verdict, ask: Ask, seconds: float = 3.0) -> Verdict:
     """The same verdict on the smallest case that fails in the same way."""
     check, first = verdict.check, verdict.got or {}
     if verdict.outcome != "wrong" or verdict.question is None or final(first):

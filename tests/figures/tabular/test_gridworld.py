@@ -10,6 +10,7 @@ import pytest
 
 from rlcourse.exercises.tabular import gridworld as exercises
 from rlcourse.figures.tabular import gridworld as f
+from rlcourse.results import load
 from rlcourse.tabular import gridworld as g
 from rlcourse.tabular import mdp as m
 from rlcourse.tabular.sampling import walk
@@ -95,6 +96,16 @@ def test_the_sampled_error_follows_the_theory():
     spread = (data.error**2).std(0) / np.sqrt(40)
     assert (np.abs(square - data.theory**2) < 5 * spread).all()
     assert f.slope(data) == pytest.approx(-0.5, abs=0.05)
+
+
+def test_the_record_repeats_from_its_seed():
+    data = load("tabular/gridworld")["data"]["sampled"]
+    again = f.data_sampled(episodes=1024, seeds=1, rng=np.random.default_rng(data["seed"]))
+    np.testing.assert_allclose(again.n, data["n"])
+    np.testing.assert_allclose(again.theory, data["theory"], atol=1e-6)
+    np.testing.assert_allclose(again.error[0], data["error"][0], atol=1e-6)
+    assert len(data["error"]) == 200
+    assert f.slope(f.recorded_sampled(load("tabular/gridworld"))) == pytest.approx(-0.5, abs=0.01)
 
 
 def test_the_suspect_backup_acts_well_and_values_all_by_a_factor_of_gamma():

@@ -244,6 +244,17 @@ def data_published() -> Published:
     return Published(v, float(np.abs(v - np.ravel(PRINTED_3_5)).max()))
 
 
+def route_of(world: GridWorld, best: Bools, start: int) -> list[int]:
+    """The cells that the first best action visits from `start`, until it stays or comes back."""
+    cells = [start]
+    while True:
+        a = np.asarray(best[cells[-1]].argmax())
+        s_next = int(move(np.asarray(cells[-1]), a, world.n_rows, world.n_cols).s_next)
+        if s_next in cells:
+            return cells
+        cells.append(s_next)
+
+
 # ------------------------------------------------------------------------------- sweeps
 
 
@@ -431,6 +442,12 @@ def draw_sampled(data: Sampled, title: str = "Sampling converges as 1/√N") -> 
     )
 
 
+def recorded_sampled(record: dict[str, Any]) -> Sampled:
+    """The experiment of a recorded run."""
+    fields = record["data"]["sampled"]
+    return Sampled(*(np.array(fields[name]) for name in Sampled._fields))
+
+
 def slope(data: Sampled) -> float:
     """The slope of log median error against log N, by least squares."""
     median = np.median(data.error, axis=0)
@@ -485,24 +502,15 @@ def draw_hunt(data: Hunt) -> Picture:
 
 def recorded_sampling() -> dict[str, Any]:
     """The experiment in full: 1024 episodes from each cell, 200 seeds."""
-    data = data_sampled(episodes=1024, seeds=200, rng=np.random.default_rng(2024))
-    return {name: value.tolist() for name, value in data._asdict().items()}
+    seed = 2024
+    data = data_sampled(episodes=1024, seeds=200, rng=np.random.default_rng(seed))
+    return {"seed": seed} | {name: x.round(6).tolist() for name, x in data._asdict().items()}
 
 
 RECORDED: dict[str, Callable[[], dict[str, Any]]] = {"sampled": recorded_sampling}
 RECORDED_MODULES = (
     "rlcourse.tabular.mdp",
     "rlcourse.tabular.sampling",
+    "rlcourse.tabular.linear",
     "rlcourse.tabular.gridworld",
 )
-
-
-def route_of(world: GridWorld, best: Bools, start: int) -> list[int]:
-    """The cells that the first best action visits from `start`, until it stays or comes back."""
-    cells = [start]
-    while True:
-        a = np.asarray(best[cells[-1]].argmax())
-        s_next = int(move(np.asarray(cells[-1]), a, world.n_rows, world.n_cols).s_next)
-        if s_next in cells:
-            return cells
-        cells.append(s_next)

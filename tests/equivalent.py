@@ -8,7 +8,21 @@ A line that the gate has no use for any more is refused. `python -m rlcourse.gra
 prints the names to use.
 """
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "tabular.gridworld.iterative_evaluation": {
+        "iterative_evaluation: np.zeros  ->  np.ones": (
+            "the fixed point does not depend on where the sweeps begin, nor does the bound"
+        ),
+        "iterative_evaluation: gamma * np.abs(v - before).max() <= (1 - gamma) * tolerance  ->  "
+        "gamma * np.abs(v - before).max() < (1 - gamma) * tolerance": (
+            "at equality, one sweep more than needed: the error is smaller still"
+        ),
+        "iterative_evaluation: gamma * np.abs(v - before).max()  ->  np.abs(v - before).max()": (
+            "a stricter bound, since gamma < 1: the error is smaller still"
+        ),
+        "iterative_evaluation: v - before  ->  before - v": "its absolute value is taken",
+    },
+}
 
 EXEMPT: dict[str, dict[str, str]] = {}
 

@@ -16,7 +16,7 @@ import numpy as np
 from .compare import leaves
 from .exercise import Check, Exercise
 from .forked import run
-from .rules import CLEAR, PATIENCE, asked, quiet, unique
+from .rules import CLEAR, LIMIT, asked, quiet, unique
 from .shrink import over
 from .worker import Data, decode, encode
 
@@ -96,7 +96,7 @@ def noisy(exercise: Exercise, seeds: int = 5) -> list[str]:
     of sweeps, an index) comes out otherwise, or where the other precision has no answer at all:
     there a control must exist, whose 200 draws then show that two right solutions agree.
     """
-    found = run([partial(_noise, check, seeds) for check in exercise.checks], PATIENCE)
+    found = run([partial(_noise, check, seeds) for check in exercise.checks], 5 * LIMIT)
     complaints, unmeasured = [], exercise.judge is not None or None in found
     for check, sizes in zip(exercise.checks, found, strict=True):
         measured = [s for s in sizes or [] if s is not None]

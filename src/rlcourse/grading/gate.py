@@ -158,9 +158,8 @@ def text(found: Report, known: Reviewed) -> str:
 
 def exercises(words: Sequence[str] = ()) -> list[Exercise]:
     """Those of the rooms, topics or names given, or all; ValueError for a word that means none."""
-    topics = course.choose([w.replace(".", "/") for w in words])
-    found = [x for topic in topics for x in course.load(topic)]
-    return [x for x in found if x.name in words] or found
+    chosen = course.select([w.replace(".", "/") for w in words])
+    return [x for topic, names in chosen.items() for x in course.load(topic) if x.name in names]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,19 +6,15 @@ writes book/kill_matrix.md, from the reports of the quality gate (which it runs 
 the reviewed mutants of tests/equivalent.py, and the recorded trials of fresh wrong answers.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TypedDict
 
-import rlcourse
-
+from .fresh import Fresh, recorded
 from .gate import Report, Reviewed, cached, exercises, reviewed
 
 PAGE = Path("book/kill_matrix.md")
-FRESH = Path(rlcourse.__file__).parent / "results" / "fresh_wrong_answers.json"
 
 HEAD = """\
 (kill-matrix)=
@@ -31,32 +27,16 @@ anybody, by a gate that every one of them must pass. This page is generated from
   by its name. In the tables ● marks a check that catches it.
 - **Mutants** are all functions one slip away from the right one: a swapped operator, a dropped
   term, a shifted index, another axis. Each must fail with every seed tried, or was looked at by a
-  person who says below why it is no mistake (*equivalent*).
+  person who says below why it is no mistake (*alike*).
 - **Fresh** wrong answers were written by someone who had not read the checks: how many of them
   were caught the first time. Checks were added for those that were not.
 - Nobody earns a point with an unwritten function, an argument handed back, zeros, ones, `None`,
   an error, or one answer for all questions. Every other right way of writing it that is on record
   has full marks in 200 draws.
 
-| exercise | mutants killed | equivalent | fresh caught |
+| exercise | mutants | alike | fresh |
 |---|--:|--:|--:|
 """
-
-
-class Fresh(TypedDict):
-    """How many fresh wrong answers were tried on an exercise, and caught the first time."""
-
-    tried: int
-    caught: int
-
-
-def fresh_answers(path: Path = FRESH) -> dict[str, Fresh]:
-    """exercise -> the recorded trial; ValueError where more were caught than tried."""
-    found: dict[str, Fresh] = json.loads(path.read_text("utf-8"))
-    for name, trial in found.items():
-        if not 0 <= trial["caught"] <= trial["tried"]:
-            raise ValueError(f"{path.name}: {name} must have 0 <= caught <= tried, got {trial}")
-    return found
 
 
 def page(reports: Sequence[Report], known: Reviewed, fresh: dict[str, Fresh]) -> str:
@@ -69,18 +49,20 @@ def page(reports: Sequence[Report], known: Reviewed, fresh: dict[str, Fresh]) ->
 
 def row(found: Report, known: Reviewed, fresh: dict[str, Fresh]) -> str:
     """The line of an exercise in the table at the top."""
-    name = found.exercise.rpartition(".")[2]
+    name = _words(found.exercise.rpartition(".")[2])
     trial = fresh.get(found.exercise)
-    caught = f"{trial['caught']} of {trial['tried']}" if trial else "not tried yet"
+    caught = f"{trial['caught']}/{trial['tried']}" if trial else "not yet"
     alike = len(known.equivalent.get(found.exercise, {}))
     killed = found.mutants - len(found.survivors)
-    return f"| [`{name}`]({_label(found)}) | {killed} of {found.mutants} | {alike} | {caught} |\n"
+    return f"| [{name}](#{_label(found)}) | {killed}/{found.mutants} | {alike} | {caught} |\n"
 
 
 def section(found: Report, known: Reviewed) -> str:
     """Checks, misconceptions and equivalent mutants of an exercise."""
     points = zip(found.sentences, found.points, strict=True)
-    checks = [f"{i}. {_sentence(s)} ({p} pt)\n" for i, (s, p) in enumerate(points, 1)]
+    checks = [
+        f"{i}. {_sentence(s)} ({p} point{'s' * (p > 1)})\n" for i, (s, p) in enumerate(points, 1)
+    ]
     columns = range(1, len(checks) + 1)
     head = [_line("misconception", *columns), _line("---", *[":-:"] * len(checks))]
     rows = [_line(_words(w), *("●" if c else "·" for c in cs)) for w, cs in found.caught.items()]
@@ -124,7 +106,7 @@ def main() -> int:
     """Write the page; the exit status is 0."""
     known = reviewed()
     reports = [cached(x, [*known.elsewhere]) for x in exercises()]
-    PAGE.write_text(page(reports, known, fresh_answers()), "utf-8", newline="\n")
+    PAGE.write_text(page(reports, known, recorded()), "utf-8", newline="\n")
     print(f"wrote {PAGE}: {len(reports)} exercises")
     return 0
 

@@ -16,7 +16,8 @@ from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from .slips import Scope, slips
+from .scope import names_of, scope
+from .slips import slips
 
 Function = Callable[..., Any]
 UNTOUCHED = (ast.Raise, ast.JoinedStr, ast.arguments)  # error messages; what the stub tells
@@ -77,7 +78,7 @@ def family(reference: Function, spared: Collection[object] = ()) -> list[Functio
 
 
 def _called(function: Function) -> Iterator[Function]:
-    names = _globals(function)
+    names = names_of(function)
     for node in ast.walk(_tree(function)):
         match node:
             case ast.Name(name):
@@ -93,7 +94,7 @@ def _called(function: Function) -> Iterator[Function]:
 
 def rebound(known: list[Function], changed: Function, code: CodeType) -> dict[Function, Function]:
     """Each function of the family anew, calling the changed one wherever it called the old."""
-    homes = {f.__module__: dict(_globals(f)) for f in known}
+    homes = {f.__module__: dict(names_of(f)) for f in known}
     new: dict[Function, Function] = {}
     for f in known:
         exec(code if f is changed else _code(f), home := homes[f.__module__])
@@ -108,11 +109,6 @@ def rebound(known: list[Function], changed: Function, code: CodeType) -> dict[Fu
     for name, proxy in proxies.items():
         vars(proxy).update(homes[name])
     return new
-
-
-def _globals(function: Function) -> dict[str, Any]:
-    names: dict[str, Any] = inspect.unwrap(function).__globals__
-    return names
 
 
 @cache
@@ -138,10 +134,10 @@ def _tree(function: Function) -> ast.Module:
 def _changes(function: Function) -> Iterator[tuple[str, str, CodeType]]:
     """(the slip in words, its statement, the function that has it), no two of the same text."""
     tree = _tree(function)
-    scope, seen = _scope(function, tree), {ast.unparse(tree)}
+    known, seen = scope(function, tree), {ast.unparse(tree)}
     for spot in [s for statement in _body(tree) for s in _spots(statement)]:
         before = _line(spot.node)
-        for new in slips(spot.node, scope):
+        for new in slips(spot.node, known):
             if isinstance(spot.holder, ast.Expr) and not isinstance(new, ast.Call):
                 continue  # a value that nobody uses: the statement is dropped already
             spot.put(ast.copy_location(new, spot.node))
@@ -180,19 +176,3 @@ def _line(node: ast.AST) -> str:
             f" if {ast.unparse(test)}" for test in node.ifs
         )
     return ast.unparse(node).partition("\n")[0]
-
-
-def _scope(function: Function, tree: ast.Module) -> Scope:
-    parameters = inspect.signature(function).parameters
-    try:
-        types = inspect.get_annotations(inspect.unwrap(function), eval_str=True)
-    except NameError:  # a name that is imported for type checkers alone
-        types = {}
-    fields = {n: t._fields for n, t in types.items() if hasattr(t, "_fields")}
-    stored = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not _loads(n)]
-    modules = {n for n, value in _globals(function).items() if isinstance(value, ModuleType)}
-    return Scope([*parameters], fields, Counter(stored), frozenset(modules))
-
-
-def _loads(name: ast.Name) -> bool:
-    return isinstance(name.ctx, ast.Load)

@@ -87,9 +87,6 @@ def unique(complaints: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(complaints))
 
 
-# ------------------------------------------------------------------------------ right answers
-
-
 def right_answers_lose(exercise: Exercise, seeds: int = 40) -> list[str]:
     """The reference and the controls have full marks in 200 draws (five for each seed), in time."""
     found = run([partial(_losses, exercise, seed) for seed in range(seeds)], PATIENCE)
@@ -111,9 +108,6 @@ def _losses(exercise: Exercise, seed: int) -> list[str]:
     return complaints
 
 
-# ------------------------------------------------------------------------------ no answers
-
-
 def nobody_answers_gain(exercise: Exercise, seeds: int = 3) -> list[str]:
     """The stub and the lazy pass no check, with any seed."""
     lazy = lazy_answers(exercise)
@@ -128,9 +122,6 @@ def _gains(exercise: Exercise, function: Function, seeds: int) -> list[str]:
         for check in exercise.checks
         if any(all(d <= 1 for d in distances(check, function, seed)) for seed in range(seeds))
     ]
-
-
-# ------------------------------------------------------------------------------ wrong answers
 
 
 def tried(exercise: Exercise, seeds: int = 5) -> dict[str, list[Marks]]:

@@ -1,0 +1,47 @@
+"""The graders are graded: every exercise of the package passes the quality gate."""
+
+from pathlib import Path
+
+import pytest
+
+from rlcourse.grading import fresh, gate, matrix
+
+ROOT = Path(__file__).parents[2]
+KNOWN = gate.reviewed(ROOT / gate.REVIEWED)
+FRESH = fresh.recorded()
+EXERCISES = {gate.name_of(x): x for x in gate.exercises()}
+every = pytest.mark.parametrize("name", EXERCISES)
+TRIED = 6  # fresh wrong answers before an exercise counts as done
+
+
+def report(name):
+    return gate.cached(EXERCISES[name], [*KNOWN.elsewhere], ROOT / gate.CACHE)
+
+
+def page():
+    return (ROOT / matrix.PAGE).read_text("utf-8")
+
+
+@every
+def test_an_exercise_passes_the_gate_and_its_findings_stand_in_the_book(name):
+    found = report(name)
+    assert gate.findings(found, KNOWN) == {}, gate.text(found, KNOWN)
+    again = "run `python -m rlcourse.grading.matrix`"
+    assert matrix.row(found, KNOWN, FRESH) in page(), again
+    assert matrix.section(found, KNOWN) in page(), again
+
+
+@every
+def test_fresh_wrong_answers_were_tried_on_an_exercise(name):
+    assert FRESH[name]["tried"] >= TRIED
+
+
+def test_the_book_and_the_reviewed_lists_name_no_other_exercise():
+    sections = [line for line in page().splitlines() if line.startswith("### ")]
+    assert sections == [f"### `{name.rpartition('.')[2]}`" for name in EXERCISES]
+    assert {*KNOWN.equivalent, *KNOWN.exempt, *FRESH} <= {*EXERCISES}
+
+
+def test_every_review_gives_its_reason():
+    reviews = [KNOWN.elsewhere, *KNOWN.equivalent.values(), *KNOWN.exempt.values()]
+    assert all(len(reason.split()) >= 3 for review in reviews for reason in review.values())

@@ -1,0 +1,79 @@
+"""Jobs in processes of their own: whatever one of them does, the others have their results."""
+
+import os
+import signal
+import time
+from functools import partial
+
+import pytest
+
+from rlcourse.grading import forked
+
+SECONDS = 0.3  # of CPU time
+
+
+def hang():
+    while True:
+        pass
+
+
+def give(x):
+    return x
+
+
+def fail():
+    raise KeyError("no")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave():
+    os._exit(3)
+
+
+def sleep():
+    time.sleep(0.5)
+    return "slept"
+
+
+def fill():
+    try:
+        return len(bytearray(64 << 30))
+    except MemoryError:
+        return "refused"
+
+
+def test_results_come_in_the_order_of_the_jobs():
+    assert forked.run([partial(give, i) for i in range(20)], SECONDS) == [*range(20)]
+
+
+def test_a_job_that_hangs_or_crashes_has_no_result_and_stops_no_other():
+    jobs = [hang, partial(give, 1), die, partial(give, 2)]
+    assert forked.run(jobs, SECONDS) == [None, 1, None, 2]
+
+
+def test_the_limit_counts_work_and_no_waiting():
+    assert forked.run([sleep], SECONDS) == ["slept"]
+
+
+def test_a_job_that_asks_for_too_much_memory_is_refused():
+    assert forked.run([fill], SECONDS) == ["refused"]
+
+
+@pytest.mark.parametrize("job", [fail, leave, partial(give, lambda: 0)])
+def test_a_job_that_breaks_is_an_error_and_never_taken_for_a_mutant_that_died(job):
+    with pytest.raises(RuntimeError, match="quality gate"):
+        forked.run([job], SECONDS)
+
+
+def test_large_results_come_through():
+    assert forked.run([partial(give, "x" * 10**6)] * 3, SECONDS) == ["x" * 10**6] * 3
+
+
+def test_without_fork_the_jobs_run_in_turn_under_the_clock(monkeypatch):
+    monkeypatch.delattr(os, "fork")
+    assert forked.run([partial(give, 1), hang, partial(give, 2)], SECONDS) == [1, None, 2]
+    with pytest.raises(RuntimeError, match="KeyError"):
+        forked.run([fail], SECONDS)

@@ -1,0 +1,48 @@
+"""The kill matrix as a page: one line and one section for each exercise."""
+
+from rlcourse.grading import matrix
+from rlcourse.grading.gate import Report, Reviewed
+
+FOUND = Report(
+    exercise="tabular.gridworld.move",
+    sentences=["a wall bumps back.", "staying is no bump"],
+    points=[2, 1],
+    controls=["with_a_loop"],
+    caught={"wraps_around": [True, False], "calls_staying_a_bump": [False, True]},
+    complaints={},
+    mutants=10,
+    survivors={"move: 0  ->  -1": "passes with seed 0"},
+)
+KNOWN = Reviewed({"tabular.gridworld.move": {"move: 0  ->  -1": "an axis of size 1"}}, {}, {})
+FRESH = {"tabular.gridworld.move": {"tried": 6, "caught": 5}}
+
+
+def test_a_line_counts_mutants_reviews_and_fresh_answers():
+    cells = matrix.row(FOUND, KNOWN, FRESH).split("|")[1:-1]
+    assert [c.strip() for c in cells] == ["[move](#kill-tabular-gridworld-move)", "9/10", "1",
+                                          "5/6"]  # fmt: skip
+    assert "not yet" in matrix.row(FOUND, KNOWN, {})
+
+
+def test_a_section_shows_which_check_catches_which_misconception():
+    text = matrix.section(FOUND, KNOWN)
+    assert "1. A wall bumps back (2 points)\n2. Staying is no bump (1 point)\n" in text
+    assert "| wraps around | ● | · |\n| calls staying a bump | · | ● |\n" in text
+    assert "with a loop" in text
+
+
+def test_a_section_gives_the_reason_of_each_equivalent_mutant():
+    assert "- `move: 0  ->  -1`: an axis of size 1\n" in matrix.section(FOUND, KNOWN)
+    assert "admonition" not in matrix.section(FOUND, Reviewed({}, {}, {}))
+
+
+def test_the_page_holds_the_line_and_the_section_of_every_exercise():
+    other = FOUND._replace(exercise="deep.dqn.td_error")
+    text = matrix.page([FOUND, other], KNOWN, FRESH)
+    for found in (FOUND, other):
+        assert matrix.row(found, KNOWN, FRESH) in text
+        assert matrix.section(found, KNOWN) in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## tabular.gridworld",
+        "## deep.dqn",
+    ]

@@ -8,7 +8,7 @@ import numpy as np
 from rlcourse import _check
 from rlcourse.playgrounds._base import Playground
 from rlcourse.tabular.gridworld import ZHAO, GridWorld, Solution, grid_mdp, value_iteration
-from rlcourse.tabular.mdp import action_values, greedy_sets
+from rlcourse.tabular.mdp import Bools, action_values, greedy_sets
 
 ARROWS = "↑→↓←•"
 TOLERANCE = 1e-6
@@ -124,6 +124,6 @@ def solve(world: GridWorld, gamma: float) -> Solution:
     return value_iteration(grid_mdp(world), gamma, TOLERANCE)
 
 
-def best_moves(world: GridWorld, gamma: float, solution: Solution) -> np.ndarray[Any, Any]:
+def best_moves(world: GridWorld, gamma: float, solution: Solution) -> Bools:
     """True for each best action of each cell: (S, A)."""
     return greedy_sets(action_values(grid_mdp(world), solution.v, gamma))

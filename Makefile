@@ -31,7 +31,7 @@ desk: $(READY)
 
 results: $(READY)
 	@test -n "$(TOPIC)" || { echo "which topic? make results TOPIC=tabular/gridworld"; exit 2; }
-	$(BIN)/python -m rlcourse.figures $(TOPIC)
+	$(BIN)/python -m rlcourse.results $(TOPIC)
 
 set-repository: $(READY)
 	@test -n "$(URL)" || { echo "which address? make set-repository URL=https://github.com/…"; exit 2; }

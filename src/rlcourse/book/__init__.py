@@ -4,6 +4,6 @@ The tools that build the book stand beside it and are imported by nobody else: e
 execute (parallel execution into the cache), notebook (Colab notebooks), site (where things are).
 """
 
-from .show import glue, glued, live, setup, show
+from .cells import glue, glued, live, setup, show
 
 __all__ = ["glue", "glued", "live", "setup", "show"]

@@ -2,7 +2,7 @@
 
 | in the page                              | what the reader gets                             |
 |------------------------------------------|--------------------------------------------------|
-| ```` ```{quiz} question ````             | options that open to say why right or wrong      |
+| ```` ```{quiz} ````                      | options that open to say why right or wrong      |
 | ```` ```{graded} move ````               | Exercise move · 3 points · easy · 10 min         |
 | a cell tagged `solution`                 | its output in a closed fold, its input gone      |
 | any page with cells                      | how long its cells ran, under the title          |

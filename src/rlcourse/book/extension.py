@@ -23,6 +23,7 @@ from .directives import add_directives
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PLAYGROUND = "application/vnd.rlcourse.playground+json"
+HTML = "application/vnd.rlcourse.html+json"
 STATIC = Path(__file__).parent / "static"
 Override = tuple[str, str, int | None]
 
@@ -48,8 +49,19 @@ class PlaygroundMime:
     def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
         if inline or data.mime_type != PLAYGROUND:
             return None
-        name = html.escape(data.content["name"], quote=True)
-        return _raw(f'<div class="rlc-playground" data-name="{name}">{data.content["html"]}</div>')
+        return _raw(data.content["html"])
+
+
+class HtmlMime:
+    """A static figure as its own HTML, in the page's colours (rlcourse.plot.Picture)."""
+
+    mime_priority_overrides: ClassVar[list[Override]] = [("*", HTML, 1)]
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
+        if inline or data.mime_type != HTML:
+            return None
+        return _raw(data.content["html"])
 
 
 def _raw(text: str) -> list[nodes.Element]:
@@ -94,19 +106,17 @@ def place_scripts(
     """Each page gets the scripts of what stands on it, and none of the theme's unused ones."""
     body = context.get("body") or ""
     static = Path(app.outdir) / "_static"
-    if 'class="math' in body:
-        copy_mathjax(static / "mathjax")
     if "rlc-plotly" in body:
         _copy(Path(plotly.__file__).parent / "package_data/plotly.min.js", static)
         app.add_js_file("plotly.min.js", loading_method="defer")
         app.add_js_file("plotly-figures.js", loading_method="defer")
-    for name in sorted(set(re.findall(r'class="rlc-playground" data-name="([\w-]+)"', body))):
+    for name in sorted(set(re.findall(r'data-rlc-playground="(\w+)"', body))):
         bundle = import_module("rlcourse.playgrounds").bundle(name)
         (static / "playgrounds").mkdir(parents=True, exist_ok=True)
         (static / "playgrounds" / f"{name}.js").write_text(bundle, "utf-8")
         app.add_js_file(f"playgrounds/{name}.js", loading_method="defer")
     scripts = context["script_files"]
-    scripts[:] = [script for script in scripts if not _is_thebe(script)]
+    scripts[:] = [script for script in scripts if not unused(script)]
     context["report_url"] = report_url(app.config.html_theme_options, page)
 
 
@@ -133,10 +143,15 @@ def _copy(path: Path, folder: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _is_thebe(script: Any) -> bool:
-    # the theme loads thebe for no button of ours, and declares its URL twice, which is an error
-    body = getattr(script, "attributes", {}).get("body") or ""
-    return "THEBE_JS_URL" in body or "sphinx-thebe" in str(getattr(script, "filename", ""))
+def unused(script: Any) -> bool:
+    """Is this one of the theme's scripts for thebe, or the state of widgets that no kernel moves?
+
+    The theme has no thebe button of ours, and declares its address twice, which is an error.
+    """
+    attributes = getattr(script, "attributes", {})
+    body, kind = attributes.get("body") or "", attributes.get("type") or ""
+    thebe = "THEBE_JS_URL" in body or "sphinx-thebe" in str(getattr(script, "filename", ""))
+    return thebe or "widget-state" in kind
 
 
 def number_within_pages(app: Sphinx, env: BuildEnvironment) -> list[str]:
@@ -164,6 +179,13 @@ def plain_docstrings(
         lines[:] = literal_docstring(lines)
 
 
+def skip_fields(
+    app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
+) -> bool | None:
+    """A NamedTuple's fields stand in its docstring; Python's own words for them say nothing."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+
+
 def literal_docstring(lines: Iterable[str]) -> list[str]:
     """reStructuredText that shows plain text as written, since ours is not reStructuredText."""
     first, *rest = lines
@@ -179,9 +201,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     add_directives(app)
     app.add_css_file("book.css", priority=900)
     app.connect("config-inited", configure, priority=900)
+    app.connect("builder-inited", lambda app: copy_mathjax(Path(app.outdir) / "_static/mathjax"))
     app.connect("env-get-updated", number_within_pages, priority=900)
     app.connect("html-page-context", place_scripts, priority=900)
     app.connect("build-finished", serve_our_notebooks)
     if "sphinx.ext.autodoc" in app.extensions:
         app.connect("autodoc-process-docstring", plain_docstrings)
+        app.connect("autodoc-skip-member", skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import yaml
 
-FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,}|:{3,})(?P<info>.*)$")
+# as CommonMark has it, the line that opens a fence of backticks holds no other backtick
+FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}(?=[^`]*$)|~{3,}|:{3,})(?P<info>.*)$")
 CODE = {"code-cell", "code", "code-block"}
 
 

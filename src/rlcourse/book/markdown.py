@@ -19,9 +19,14 @@ from .references import Index, Target
 from .site import Book
 
 SPAN = re.compile(r"(?:\{(?P<role>[a-zA-Z][\w:+-]*)\})?(?P<tick>`+)(?P<body>.+?)(?P=tick)", re.S)
-DISPLAY = re.compile(r"\$\$(?P<body>.+?)\$\$(?:[ \t]*\((?P<label>[\w:.-]+)\))?", re.S)
+DISPLAY = re.compile(r"\$\$(?P<body>.+?)\$\$(?:[ \t]*\((?P<label>[\w:.-]+)\)[ \t]*$)?", re.S | re.M)
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\[\]]*)\]\((?P<to>[^()\s]*)\)")
 FOOTNOTE = re.compile(r"\[\^([\w-]+)\](:?)")
+# what would stay MyST: a directive whose fence did not open, an environment or a label out of place
+UNOPENED = re.compile(r"^ *[`:~]{3,}.*", re.M)
+STRAY = re.compile(
+    r"\{\{.*?\}\}|^\\begin\{.*|^\{[a-z:]+\}.*|\$\$[ \t]*\([\w:.-]+\)", re.M
+)
 TITLED = re.compile(r"^(?P<text>.*?)\s*<(?P<target>[^<>]+)>$", re.S)
 BOXES = "note tip hint important warning caution attention danger error seealso".split()
 THEOREMS = "theorem lemma definition corollary proposition remark example property axiom".split()
@@ -62,6 +67,8 @@ def plain(lines: list[str], page: Page) -> str:
 def inline(text: str, page: Page) -> str:
     """Prose without fences: comments and targets dropped, roles, links and equations resolved."""
     lines = [line for line in text.split("\n") if not re.match(r"%|\([\w:.-]+\)=\s*$|\+\+\+", line)]
+    if unopened := UNOPENED.search("\n".join(lines)):
+        raise ValueError(f"{page.name}: no plain form for {unopened[0]!r}, which opens no fence")
     kept: list[str] = []
 
     def span(match: re.Match[str]) -> str:
@@ -74,8 +81,8 @@ def inline(text: str, page: Page) -> str:
     text = DISPLAY.sub(lambda m: equation(m["body"], m["label"], page), text)
     text = LINK.sub(lambda m: _link(m["text"], m["to"], page), text)
     text = FOOTNOTE.sub(r"<sup>\1</sup>", text)
-    if stray := re.search(r"\{\{.*?\}\}|^\\begin\{\w+\}|^(\{[a-z]+\})", text, re.M):
-        raise ValueError(f"{page.name}: no plain form for {stray[0]!r}; write $$ … $$ (eq-label)")
+    if stray := STRAY.search(text):
+        raise ValueError(f"{page.name}: no plain form for {stray[0]!r}")
     return re.sub(r"\0(\d+)\0", lambda m: kept[int(m[1])], text)
 
 

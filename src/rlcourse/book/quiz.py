@@ -1,8 +1,10 @@
 """A quiz is a question and options, each of which says when opened why it is right or wrong.
 
-    ```{quiz} After `S` comes ...?
-    - [x] `S'` :: The kernel draws it.
-    - [ ] $v(s)$ :: A value is no state.
+    ```{quiz}
+    What follows $S_t$?
+
+    - [x] $S_{t+1}$ :: The kernel draws it.
+    - [ ] $v(S_t)$ :: A value is no state.
     ```
 """
 

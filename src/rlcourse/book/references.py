@@ -9,7 +9,7 @@ import yaml
 from .fences import without_code
 from .site import Book
 
-EQUATION = re.compile(r"\$\$(?:(?!\$\$).)+?\$\$[ \t]*\(([\w:.-]+)\)", re.S)
+EQUATION = re.compile(r"^ *\$\$(?:(?!\$\$).)+?\$\$[ \t]*\(([\w:.-]+)\)[ \t]*$", re.S | re.M)
 MATH = re.compile(r"^[`:]{3,}\{math\}[^\n]*\n(?:---\n|:[\w-]+:[^\n]*\n)*?:?label: *([\w:.-]+)", re.M)
 PROVED = re.compile(r"^[`:]{3,}\{prf:(\w+)\} *([^\n]*)\n((?::[\w-]+:[^\n]*\n)*)", re.M)
 FIGURE = re.compile(r"^[`:]{3,}\{figure\}[^\n]*\n((?::[\w-]+:[^\n]*\n)*)", re.M)
@@ -102,7 +102,8 @@ def targets(page: str, text: str) -> dict[str, Target]:
     for graded in GRADED.finditer(text):
         found[f"exercise-{graded[1]}"] = Target(page, "Exercise", "", f"Exercise {graded[1]}")
     for heading in HEADING.finditer(text):
-        found[heading[1]] = Target(page, "Section", "", re.sub(r"[`*]", "", heading[2]).strip())
+        title = re.sub(r"\{math\}`([^`]*)`", r"$\1$", heading[2])
+        found[heading[1]] = Target(page, "Section", "", re.sub(r"[`*]", "", title).strip())
     return found
 
 

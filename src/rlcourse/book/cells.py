@@ -110,16 +110,15 @@ def live(figure: Callable[..., object], **controls: Any) -> None:
     A control is a widget, or anything that `interact` makes one of: (low, high, step), a list.
     """
     from IPython.display import display
-    from ipywidgets import interactive
+    from ipywidgets import interact, interactive
 
-    board = interactive(figure, **controls)
-    if os.environ.get("RLCOURSE_BOOK"):  # a page has no kernel: a widget there would be dead
-        result = figure(**{widget.description: widget.value for widget in board.kwargs_widgets})
-        if result is not None:
-            display(result)  # type: ignore[no-untyped-call]
+    if not os.environ.get("RLCOURSE_BOOK"):
+        interact(figure, **controls)
         return
-    board.update()
-    display(board)  # type: ignore[no-untyped-call]
+    widgets = {name: interactive.widget_from_abbrev(of) for name, of in controls.items()}
+    result = figure(**{name: widget.value for name, widget in widgets.items()})
+    if result is not None:
+        display(result)  # type: ignore[no-untyped-call]
 
 
 def glue(name: str, value: object) -> None:

@@ -1,0 +1,89 @@
+"""The house rules that a chapter keeps: it defines nothing, and code and equations agree."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlcourse.book.fences import Fence, fences
+from rlcourse.book.references import targets
+
+from .conftest import ROOT
+
+ROOMS = sorted({p.parent.name for p in (ROOT / "book").glob("*/*.md")})
+
+
+def code_cells(text: str) -> list[Fence]:
+    return [f for f in fences(text.split("\n")) if isinstance(f, Fence) and f.name == "code-cell"]
+
+
+def tags(cell: Fence) -> list[str]:
+    given = cell.options.get("tags") or []
+    return re.findall(r"[\w-]+", given) if isinstance(given, str) else given
+
+
+def definitions(cell: Fence) -> list[str]:
+    code = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in cell.body)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return [node.name for node in ast.walk(ast.parse(code)) if isinstance(node, kinds)]
+
+
+def labels_cited(path: Path) -> set[str]:
+    return set(re.findall(r"\((eq-[\w-]+)\)", path.read_text("utf-8")))
+
+
+def test_a_chapter_defines_nothing_outside_the_readers_cells(course):
+    for page in course.notebooks:
+        for cell in code_cells(course.source(page)):
+            if "your-turn" not in tags(cell):
+                assert definitions(cell) == [], page
+
+
+def test_the_rule_that_a_chapter_defines_nothing_can_fail():
+    cell = code_cells("```{code-cell} ipython3\n%matplotlib inline\ndef f():\n    pass\n```")[0]
+    assert definitions(cell) == ["f"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_equation_that_code_cites_stands_in_its_chapter(course, room):
+    pages = {p.split("/")[-1]: p for p in course.pages if p.startswith(f"book/{room}/")}
+    known = {topic: set(targets(p, course.source(p))) for topic, p in pages.items()}
+    whole = set().union(*known.values())
+    for path in sorted((ROOT / "src/rlcourse" / room).glob("*.py")):
+        missing = labels_cited(path) - known.get(path.stem, whole)
+        assert not missing, f"{path.name} cites {sorted(missing)}"
+
+
+def test_every_page_with_cells_says_so_in_its_header(course):
+    for page in course.pages:
+        if (ROOT / f"{page}.md").is_file():
+            has_cells = bool(code_cells(course.source(page)))
+            assert has_cells == (page in course.notebooks), page
+
+
+def test_every_page_of_the_book_is_in_its_table_of_contents(course):
+    files = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "book").rglob("*.md")}
+    assert files == set(course.pages)
+
+
+def test_the_repository_address_stands_where_set_repository_writes_it(course):
+    written = {"_config.yml", "README.md", "CITATION.cff"}
+    for path in [*ROOT.glob("*.*"), *ROOT.glob("book/**/*.md"), *ROOT.glob("src/**/*.py")]:
+        if path.is_file() and path.name not in written:
+            assert course.url not in path.read_text("utf-8"), path
+
+
+def test_the_configuration_keeps_the_build_strict_and_offline():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    assert config["only_build_toc_files"] is True
+    assert config["execute"]["execute_notebooks"] == "cache"
+    assert config["execute"].get("allow_errors", False) is False
+    assert config["execute"]["stderr_output"] == "remove-warn"
+    assert config["sphinx"]["config"]["suppress_warnings"] == ["myst.domains"]
+    assert "path_to_book" not in config["repository"]
+    assert "linkify" not in config["parse"]["myst_enable_extensions"]
+    assert not (ROOT / "_static").exists(), "its scripts would load on every page"
+    makefile = (ROOT / "src/rlcourse/book/__main__.py").read_text("utf-8")
+    assert all(f'"{flag}"' in makefile for flag in ("-W", "-n", "--keep-going", "--all"))

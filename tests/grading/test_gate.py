@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+import time
 from importlib import import_module
 from types import FunctionType
 from typing import NamedTuple
@@ -354,6 +355,18 @@ def test_a_mutant_that_never_ends_is_killed(monkeypatch):
     monkeypatch.setattr(rules, "LIMIT", 0.3)
     survivors = rules.mutants_survive(build(rows, reference=counting))[1]
     assert not [m for m in survivors if "n += 1" in m]
+
+
+def test_a_mutant_as_slow_as_its_reference_is_not_taken_for_one_that_never_ends(monkeypatch):
+    def slow(r, v_next, terminated, gamma):
+        start = time.process_time()
+        while time.process_time() - start < 0.004:
+            pass
+        return target(r, v_next, terminated, gamma)
+
+    monkeypatch.setattr(rules, "LIMIT", 0.01)
+    survivors = rules.mutants_survive(build(one(row), reference=slow), seeds=2)[1]
+    assert "target: if gamma > 1:  ->  if False:" in survivors
 
 
 def test_functions_graded_in_the_same_topic_are_left_to_their_own_exercise():

@@ -5,14 +5,10 @@ tried in processes of their own (`forked`); a verdict never depends on how busy 
 """
 
 import time
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from math import inf
 from typing import NamedTuple
-
-import numpy as np
 
 from .exercise import Check, Exercise
 from .forked import run
@@ -22,7 +18,7 @@ from .verdict import across, judge
 from .worker import Data, Function, answer
 
 CLEAR = (0.1, 10.0)  # tolerances; between them a verdict would hang on rounding
-LIMIT = 2.0  # seconds of CPU time for a mutant
+LIMIT = 2.0  # seconds of CPU time for a mutant, beside three times the reference's own
 PATIENCE = 60.0  # seconds of CPU time for what ought to finish
 FEWEST = 3  # misconceptions of an exercise
 SHARE = 0.25  # of an exercise's time limit that a right answer may need
@@ -52,8 +48,7 @@ def asked(exercise: Exercise, function: Function) -> Callable[[Data], Data]:
 
 def marks(exercise: Exercise, function: Function, seed: int) -> list[Mark]:
     """The mark of each check, as a learner with that function and seed would have it."""
-    with quiet():
-        verdicts = across([judge(c, asked(exercise, function), seed) for c in exercise.checks])
+    verdicts = across([judge(c, asked(exercise, function), seed) for c in exercise.checks])
     return [
         Mark(
             v.check.sentence,
@@ -69,29 +64,16 @@ def marks(exercise: Exercise, function: Function, seed: int) -> list[Mark]:
 def distances(check: Check, function: Function, seed: int) -> Iterator[float]:
     """How far each answer is from the right one, in tolerances; infinite for the stub's."""
     for question, expected in check.paper(seed):
-        with quiet():
-            got = asked(check.exercise, function)(question)
-            yield inf if "unwritten" in got else check.gap(question, got, expected).size
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Wrong functions divide by zero and overflow; that is their business."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def unique(complaints: Iterable[str]) -> list[str]:
-    """The complaints once each, in their order."""
-    return list(dict.fromkeys(complaints))
+        got = asked(check.exercise, function)(question)
+        yield inf if "unwritten" in got else check.gap(question, got, expected).size
 
 
 def right_answers_lose(exercise: Exercise, seeds: int = 40) -> list[str]:
     """The reference and the controls have full marks in 200 draws (five for each seed), in time."""
     found = run([partial(_losses, exercise, seed) for seed in range(seeds)], PATIENCE)
     never = ["a right answer crashed, or was still running after a minute"]
-    return unique(c for complaints in found for c in (never if complaints is None else complaints))
+    losses = (c for complaints in found for c in (never if complaints is None else complaints))
+    return list(dict.fromkeys(losses))
 
 
 def _losses(exercise: Exercise, seed: int) -> list[str]:
@@ -146,7 +128,7 @@ def misconceptions_pass(
     for wrong, seeds in table.items():
         for seed, marked in enumerate(seeds):
             complaints += _unclear(wrong, seed, marked)
-    return unique(complaints)
+    return list(dict.fromkeys(complaints))
 
 
 def _unclear(wrong: str, seed: int, marked: Marks) -> Iterator[str]:
@@ -173,8 +155,19 @@ def mutants_survive(
         for seed in range(seeds):
             check.paper(seed)  # once here, not in every child
     every = list(mutants(exercise.reference, {*graded(exercise), *elsewhere}))
-    found = run([partial(_survival, exercise, m.function, seeds) for m in every], LIMIT)
+    (cost,) = run([partial(_cost, exercise, seeds)], PATIENCE)
+    limit = LIMIT + 3 * (cost or 0)  # a survivor must not be taken for one that never ends
+    found = run([partial(_survival, exercise, m.function, seeds) for m in every], limit)
     return len(every), {m.what: how for m, how in zip(every, found, strict=True) if how}
+
+
+def _cost(exercise: Exercise, seeds: int) -> float:
+    """Seconds of CPU time that the reference needs for what a surviving mutant must answer."""
+    start = time.process_time()
+    for check in exercise.checks:
+        for seed in range(seeds):
+            list(distances(check, exercise.reference, seed))
+    return time.process_time() - start
 
 
 def _survival(exercise: Exercise, function: Function, seeds: int) -> str:

@@ -1,10 +1,11 @@
 """A small course of its own for the tests of the engine, installed as from a wheel."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ Run = subprocess.CompletedProcess[str]
 class Learner:
     """A learner in a folder, with the command `rlcourse` and pytest."""
 
-    def __init__(self, folder: Path, site: Path) -> None:
-        self.folder, self.site = folder, site
+    def __init__(self, folder: Path, site: Path, warm: "Warm | None" = None) -> None:
+        self.folder, self.site, self.warm = folder, site, warm
         self.desk = folder / "exercises"
 
     def python(self, *arguments: str, stdin: str = "", **env: str) -> Run:
@@ -33,7 +34,13 @@ class Learner:
         return {"cwd": self.folder, "env": kept | env, "encoding": "utf-8", "timeout": 100}
 
     def rlcourse(self, *arguments: str, **env: str) -> Run:
+        """The command in a process of its own."""
         return self.python("-m", "rlcourse.cli", *arguments, **env)
+
+    def says(self, *arguments: str) -> Run:
+        """The same command in a process that is warm already."""
+        assert self.warm
+        return self.warm.run(self.folder, arguments)
 
     def pytest(self, *arguments: str, **env: str) -> Run:
         return self.python("-m", "pytest", "-p", "no:cacheprovider", *arguments, **env)
@@ -45,6 +52,48 @@ class Learner:
         head, stub, after = rest.partition("    raise NotImplementedError\n")
         assert stub
         file.write_text(before + start + head + body + after, "utf-8")
+
+
+LOOP = """
+import contextlib, io, json, os, sys
+import rlcourse.cli
+
+for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    os.chdir(folder)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = rlcourse.cli.main(arguments)
+        except SystemExit as end:
+            status = end.code
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+class Warm:
+    """A process that runs the command again and again: starting one each time takes too long."""
+
+    def __init__(self, site: Path) -> None:
+        options = Learner(site, site).options({})
+        del options["timeout"]
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", LOOP]
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, **options)
+
+    def run(self, folder: Path, arguments: tuple[str, ...]) -> Run:
+        assert self.process.stdin
+        assert self.process.stdout
+        print(json.dumps([str(folder), arguments]), file=self.process.stdin, flush=True)
+        return subprocess.CompletedProcess(arguments, *json.loads(self.process.stdout.readline()))
+
+
+@pytest.fixture(scope="session")
+def warm(site: Path) -> Iterator[Warm]:
+    made = Warm(site)
+    with made.process as process:
+        yield made
+        process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -62,25 +111,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def laid(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def laid(site: Path, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `rlcourse desk` was run."""
     folder = tmp_path_factory.mktemp("laid")
-    run = Learner(folder, site).rlcourse("desk", "walk")
+    run = Learner(folder, site, warm).says("desk", "walk")
     assert run.returncode == 0, run.stderr
     return folder
 
 
 @pytest.fixture
-def learner(site: Path, laid: Path, tmp_path: Path) -> Learner:
+def learner(site: Path, laid: Path, warm: Warm, tmp_path: Path) -> Learner:
     """A learner with fresh stubs of the topic `walk`."""
     shutil.copytree(laid, tmp_path, dirs_exist_ok=True)
-    return Learner(tmp_path, site)
+    return Learner(tmp_path, site, warm)
 
 
 @pytest.fixture
-def newcomer(site: Path, tmp_path: Path) -> Learner:
+def newcomer(site: Path, warm: Warm, tmp_path: Path) -> Learner:
     """A learner in an empty folder."""
-    return Learner(tmp_path, site)
+    return Learner(tmp_path, site, warm)
 
 
 RIGHT: dict[str, str] = {

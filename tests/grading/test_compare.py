@@ -121,11 +121,27 @@ def test_a_gradient_is_part_of_the_answer():
 @pytest.mark.parametrize(
     "x",
     [
-        None, True, 3, -2.5, "a", [1, [2.0]], (1, (2,)), {"a": F}, F, F.astype(np.float32), np.zeros((0, 3)),
-        np.array([[1, 2], [3, 4]])[:, ::-1], T, T.bfloat16(), torch.zeros(2, 0), torch.tensor([True, False]),
-        T[None].mT, np.array(["x"]).size, Pair(F, T),
+        None,
+        True,
+        3,
+        -2.5,
+        "a",
+        [1, [2.0]],
+        (1, (2,)),
+        {"a": F},
+        F,
+        F.astype(np.float32),
+        np.zeros((0, 3)),
+        np.array([[1, 2], [3, 4]])[:, ::-1],
+        T,
+        T.bfloat16(),
+        torch.zeros(2, 0),
+        torch.tensor([True, False]),
+        T[None].mT,
+        np.array(["x"]).size,
+        Pair(F, T),
     ],
-)  # fmt: skip
+)
 def test_plain_data_come_back_as_they_went(x):
     again = decode(encode(x), {"Pair": Pair})
     assert type(again) is type(x)

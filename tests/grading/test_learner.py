@@ -9,7 +9,13 @@ import pytest
 from tests.grading.conftest import Learner
 
 HEAD = "    if not 0 <= gamma <= 1:\n        raise ValueError\n"
-LOOP = "    while True:\n        try:\n            gamma = gamma + 0\n        except:\n            pass\n"
+LOOP = """\
+    while True:
+        try:
+            gamma = gamma + 0
+        except:
+            pass
+"""
 FAILURES = {
     "past the end": (
         HEAD + "    return chain.r + gamma * v_next\n",
@@ -123,7 +129,7 @@ def test_a_file_that_does_not_run_is_told_once_and_earns_nothing(name, said):
 
 def test_a_failure_is_told_in_the_right_order(learner):
     learner.writes("chain_target", HEAD + "    return chain.r + gamma * v_next\n")
-    text = seen(learner.rlcourse("check", "walk"))
+    text = seen(learner.says("check", "walk"))
     titles = "does not hold, for, got, expected, difference, recognised, to repeat, next"
     found = [text.index(f"{title:>13}  ") for title in titles.split(", ")]
     assert found == sorted(found)
@@ -132,7 +138,7 @@ def test_a_failure_is_told_in_the_right_order(learner):
 
 def test_the_line_that_repeats_a_failure_runs_and_fails_alike(learner):
     learner.writes("chain_target", HEAD + "    return chain.r + gamma * v_next\n")
-    text = seen(learner.rlcourse("check", "chain_target"))
+    text = seen(learner.says("check", "chain_target"))
     line = re.search(r"to repeat  (.*)", text)[1]
     got = re.search(r"got  (.*)", text)[1]
     file = learner.desk / "tabular/walk.py"
@@ -163,7 +169,7 @@ def test_pytest_and_the_command_agree_on_every_exercise(learner, solve):
     learner.writes("chain_target", HEAD + "    return chain.r + gamma * v_next\n")
     solve(learner, "mean_square")
     boards = []
-    for run in (learner.rlcourse("check", "walk"), learner.pytest("exercises")):
+    for run in (learner.says("check", "walk"), learner.pytest("exercises")):
         text = seen(run)
         boards.append(text[text.rindex("tabular/walk\n") : text.index(" of 7 points")])
         assert "The episode ended in s'" in text
@@ -176,7 +182,7 @@ def test_pytest_and_the_command_agree_on_every_exercise(learner, solve):
 
 def test_an_exercise_that_calls_an_unwritten_one_says_which(learner, solve):
     solve(learner, "next_target")
-    run = learner.rlcourse("check", "next_target")
+    run = learner.says("check", "next_target")
     assert run.returncode == 1
     assert "calls best, not written yet" in seen(run)
 
@@ -205,14 +211,14 @@ def test_a_function_that_is_the_courses_own_earns_nothing(learner):
     file = learner.desk / "tabular/walk.py"
     text = file.read_text("utf-8")
     file.write_text(text + "\n\nfrom rlcourse.tabular.chain import chain_target\n", "utf-8")
-    run = learner.rlcourse("check", "chain_target")
+    run = learner.says("check", "chain_target")
     assert run.returncode == 1
     assert "this is the course's own function" in seen(run)
     assert "0 of 4 points" in run.stdout
 
 
 def test_torch_exercises_are_judged_with_their_gradients(newcomer):
-    assert newcomer.rlcourse("desk", "alignment", "systems").returncode == 0
+    assert newcomer.says("desk", "alignment", "systems").returncode == 0
     file = newcomer.desk / "alignment/dpo.py"
     assert "import torch\n" in file.read_text("utf-8")
     body = (
@@ -220,7 +226,7 @@ def test_torch_exercises_are_judged_with_their_gradients(newcomer):
         "    return -F.logsigmoid(beta * margin).mean()\n"
     )
     newcomer.writes("dpo_loss", body, "alignment/dpo")
-    text = seen(newcomer.rlcourse("check", "dpo_loss"))
+    text = seen(newcomer.says("check", "dpo_loss"))
     assert "no gradient of the dpo loss reaches the reference  0/1" in text
     assert "4/5" in text
     assert "The reference is frozen: detach its log-probabilities." in text

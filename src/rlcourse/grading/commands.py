@@ -40,11 +40,12 @@ def check(given: Namespace) -> int:
 def watch(given: Namespace) -> int:
     """Check again whenever you save; end with Ctrl-C."""
     wanted = course.select(given.what)
-    status = _check(wanted)
     files = {desks.path(t): t for t in wanted}
+    saved = watching.saved([*files])
+    status = _check(wanted)
     print("\nwatching; Ctrl-C ends", flush=True)
     with suppress(KeyboardInterrupt):
-        for changed in watching.saved([*files]):
+        for changed in saved:
             print(f"\n{'─' * 60}\n", flush=True)
             status = _check({t: wanted[t] for t in map(files.__getitem__, changed)})
     return status

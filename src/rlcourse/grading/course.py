@@ -15,14 +15,20 @@ SETS = re.compile(r"^\w+ = exercise\(\s*(?:\w+\.)*(\w+)", re.MULTILINE)
 
 def topics() -> list[str]:
     """Every topic that has exercises, as room/topic, in the reading order of the book."""
-    order = [f"{room}/{t}" for room, names in exercises.ROOMS.items() for t in names.split()]
-    found = [
+    found = {
         f"{path.parent.name}/{path.stem}"
         for home in exercises.__path__
-        for path in sorted(Path(home).glob("*/*.py"))
+        for path in Path(home).glob("*/*.py")
         if not path.stem.startswith("_")
-    ]
-    return sorted(found, key=lambda t: order.index(t) if t in order else len(order))
+    }
+    return sorted(found, key=_order)
+
+
+def _order(topic: str) -> tuple[int, int, str]:
+    room, name = topic.split("/")
+    rooms, inside = [*exercises.ROOMS], exercises.ROOMS.get(room, "").split()
+    place = [x.index(n) if n in x else len(x) for x, n in ((rooms, room), (inside, name))]
+    return place[0], place[1], topic
 
 
 def names(topic: str) -> list[str]:

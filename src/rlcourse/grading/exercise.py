@@ -98,7 +98,6 @@ class Exercise:
             self.checks.append(check)
 
             def test() -> None:
-                __tracebackhide__ = True
                 from .plugin import run
 
                 run(check)

@@ -45,10 +45,14 @@ class Parts:
 
 
 def desk_text(topic: str, exercises: list[Exercise]) -> str:
-    """The desk file of a topic, with its hash in the first line."""
+    """The desk file of a topic."""
     name = topic.split("/")[-1]
     says = f'"""Your desk for {topic}. Write the functions, then: rlcourse check {name}"""'
-    body = f"{says}\n\n{parts(exercises)}\n"
+    return signed(f"{says}\n\n{parts(exercises)}\n")
+
+
+def signed(body: str) -> str:
+    """A desk file with its hash in the first line."""
     return f"{FIRST.format(_hash(body))}\n{body}"
 
 
@@ -59,7 +63,7 @@ def untouched(text: str) -> bool:
 
 
 def _hash(body: str) -> str:
-    return sha256("\n".join(body.split("\n")).strip().encode()).hexdigest()[:12]
+    return sha256(body.strip().encode()).hexdigest()[:12]
 
 
 def parts(exercises: list[Exercise]) -> Parts:

@@ -116,7 +116,7 @@ def test_reset_keeps_every_older_file(master):
     assert untouched(file.read_text("utf-8"))
     assert (master.desk / "tabular/walk.py.bak").read_text("utf-8") == mine
     file.write_text("mine = 2\n", "utf-8")
-    assert "kept as walk.py.bak2" in master.says("reset", "tabular/walk").stdout
+    assert "kept as walk.py.2.bak" in master.says("reset", "tabular/walk").stdout
     run = master.says("reset", "best")
     assert run.returncode == 2
     assert "TOPIC" in run.stderr

@@ -217,6 +217,33 @@ def test_a_function_that_is_the_courses_own_earns_nothing(learner):
     assert "0 of 4 points" in run.stdout
 
 
+STUCK = """
+import rlcourse.cli
+from rlcourse.grading import run
+
+run.STUCK = 0.5
+print(rlcourse.cli.main(["check", "mean_square"]))
+"""
+
+
+def test_a_call_of_c_that_never_returns_ends_the_run_and_names_the_line(learner):
+    learner.writes("mean_square", "    return sum(range(10**12))\n")
+    run = learner.python("-c", STUCK)
+    assert run.returncode == 1
+    line = (learner.desk / "tabular/walk.py").read_text("utf-8").splitlines()
+    number = 1 + line.index("    return sum(range(10**12))")
+    assert re.search(rf"walk.py\", line {number} in mean_square", run.stderr)
+
+
+def test_two_workers_of_pytest_keep_one_board(master):
+    pytest.importorskip("xdist")
+    run = master.pytest("exercises", "-q", "-n", "2")
+    assert run.returncode == 0, run.stdout
+    assert "7 of 7 points" in run.stdout
+    record = json.loads((master.desk / ".progress.json").read_text("utf-8"))
+    assert sum(e["points"] for e in record["exercises"].values()) == 7
+
+
 def test_torch_exercises_are_judged_with_their_gradients(newcomer):
     assert newcomer.says("desk", "alignment", "systems").returncode == 0
     file = newcomer.desk / "alignment/dpo.py"

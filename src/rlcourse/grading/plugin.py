@@ -6,6 +6,7 @@ exercises/conftest.py registers this module; without it the checks still pass an
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ def run(check: Check) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.importmode = "importlib"  # desk files of two rooms may share a name
-    runs.stderr = os.dup(2)  # before pytest captures it
+    with suppress(OSError):
+        runs.stderr = os.dup(2)  # before pytest captures it
 
 
 def pytest_report_header() -> list[str]:

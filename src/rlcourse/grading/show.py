@@ -8,7 +8,7 @@ import numpy as np
 from .plain import Data, decode
 
 WIDTH = 72  # characters up to which a record stays on one line
-ROWS = 14  # lines of one array
+ROWS = 10  # lines of one array
 LONGEST = 1500  # characters of code worth pasting
 
 
@@ -30,6 +30,8 @@ def show(tree: Data, indent: int = 0, base: int | None = None) -> str:
             return _array(numbers(tree), indent)
         case str() if "\n" in tree:
             return f"\n{' ' * indent}".join(tree.splitlines())
+        case float():
+            return repr(float(f"{tree:.6g}"))
     return repr(decode(tree))
 
 
@@ -59,8 +61,15 @@ def _items(start: str, items: list[tuple[str, Data]], end: str, indent: int) -> 
 
 
 def _array(x: Any, indent: int) -> str:
+    plain = x.dtype.kind == "f" and bool((np.abs(x[x != 0]) >= 1e-4).all())
     text = np.array2string(
-        x, precision=4, threshold=60, edgeitems=2, separator=", ", prefix=" " * indent
+        x,
+        precision=4,
+        threshold=60,
+        edgeitems=2,
+        separator=", ",
+        prefix=" " * indent,
+        suppress_small=plain,  # 0.0003 rather than 3.0000e-04
     )
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > ROWS:

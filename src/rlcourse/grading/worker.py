@@ -16,6 +16,7 @@ import sysconfig
 import traceback
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from os.path import normcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +26,8 @@ from .plain import Data, decode, encode
 __all__ = ["Data", "Function", "NoAnswer", "Stop", "answer", "decode", "encode", "load"]
 
 Function = Callable[..., Any]
-LIBRARY = tuple(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib"))
-ENGINE = str(Path(__file__).parent)
+LIBRARY = [sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib")]
+NOT_SHOWN = tuple(map(normcase, [*LIBRARY, str(Path(__file__).parent), "<frozen"]))
 
 
 class Stop(BaseException):
@@ -105,7 +106,7 @@ def _failure(error: BaseException, function: Function) -> Data:
 
 def is_learners(filename: str) -> bool:
     """Whether a line of that file is worth showing: not Python's, a library's or the engine's."""
-    return not filename.startswith((*LIBRARY, ENGINE, "<frozen"))
+    return not normcase(filename).startswith(NOT_SHOWN)
 
 
 def _differs(after: Data, before: Data) -> bool:

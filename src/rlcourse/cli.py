@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ from rlcourse import __version__
 from rlcourse.grading import commands
 
 EPILOG = "WHAT is a room (tabular), a topic (gridworld), a file or an exercise (move)."
+GIVE_UP = "show it before the exercise is solved (this is recorded)"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,8 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add(commands.check, "what*")
     add(commands.watch, "what*")
     add(commands.hint, "exercise").add_argument("rung", nargs="?", type=int, metavar="RUNG")
-    give_up = "show it before the exercise is solved (this is recorded)"
-    add(commands.solution, "exercise").add_argument("--give-up", action="store_true", help=give_up)
+    add(commands.solution, "exercise").add_argument("--give-up", action="store_true", help=GIVE_UP)
     add(commands.progress)
     add(commands.reset, "topic")
     return top
@@ -44,12 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="replace")
     given = parser().parse_args(arguments)
     try:
-        return int(given.run(given))
+        status = int(given.run(given))
+        sys.stdout.flush()
+        return status
     except ValueError as error:
         print(f"rlcourse: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `rlcourse solution move | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -41,9 +41,15 @@ def encode(x: Any) -> Data:
         return {"dict": {str(k): encode(v) for k, v in x.items()}}
     if isinstance(x, tuple) and not hasattr(x, "_fields"):
         return {"tuple": [encode(v) for v in x]}
-    if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
-        names = x._fields if isinstance(x, tuple) else [f.name for f in dataclasses.fields(x)]  # type: ignore[attr-defined]
-        return {"record": type(x).__name__, "fields": {n: encode(getattr(x, n)) for n in names}}
+    return {"record": type(x).__name__, "fields": {n: encode(v) for n, v in _fields(x).items()}}
+
+
+def _fields(x: Any) -> dict[str, Any]:
+    """The fields of a NamedTuple or dataclass; TypeError for anything else."""
+    if hasattr(x, "_asdict"):
+        return dict(x._asdict())
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
     raise TypeError(f"{type(x).__name__} is not a number, string, array, tensor or tuple of them")
 
 
@@ -69,13 +75,16 @@ def decode(x: Data, types: Mapping[str, Any] | None = None) -> Any:
         case {"array": dtype, "shape": shape, "data": data} if dtype in DTYPES:
             return np.frombuffer(b64decode(data), dtype).reshape(shape).copy()
         case {"tensor": dtype, "shape": shape, "data": data} if dtype in DTYPES:
-            import torch
-
-            empty = torch.empty(shape, dtype=getattr(torch, dtype))
-            buffer = bytearray(b64decode(data))
-            return torch.frombuffer(buffer, dtype=empty.dtype).reshape(shape) if buffer else empty
+            return _tensor(dtype, shape, bytearray(b64decode(data)))
         case None | bool() | float() | str():
             return x
         case int() if abs(x) < 2**63:
             return x
     raise ValueError(f"{str(x)[:80]} is not plain data")
+
+
+def _tensor(dtype: str, shape: list[int], data: bytearray) -> Any:
+    import torch
+
+    empty = torch.empty(shape, dtype=getattr(torch, dtype))
+    return torch.frombuffer(data, dtype=empty.dtype).reshape(shape) if data else empty

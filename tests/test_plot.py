@@ -41,8 +41,17 @@ def test_a_picture_takes_colour_and_font_from_the_page():
     html = sketch()._repr_html_()
     assert "currentColor" in html
     assert not re.search(r"DejaVu|#000000|#ffffff|<\?xml|<metadata|<!DOCTYPE", html)
-    assert "font-family: inherit" in html
+    assert "font-family" not in html  # so it is inherited
+    assert "<style" not in html  # it would reach other drawings
     assert not re.search(r"<svg[^>]* (width|height)=", html)
+
+
+def test_a_drawing_is_made_smaller_but_its_words_are_not_touched():
+    tag = '<path d="M 1.23456 2.0 \nL 3.10000 0.0009 \nz\n" style="fill: #aabbcc; stroke: none"/>'
+    small = '<path d="M1.23 2.0L3.1 0z" style="fill:#aabbcc;stroke:none"/>'
+    assert plot.compact(f"<g>\n <text>0.0001: a, M 1.23456</text>\n{tag}\n</g>") == (
+        f"<g><text>0.0001: a, M 1.23456</text>{small}</g>"
+    )
 
 
 def test_ids_are_unique_among_the_pictures_of_a_page():

@@ -79,14 +79,13 @@ def draw_map(
 def _draw_cell(axes: Axes, world: GridWorld, s: int, share: float) -> None:
     """A box, tinted blue for a positive value and red for a negative one; hatched if forbidden."""
     row, col = divmod(s, world.n_cols)
-    box: Any = {"xy": (col + 0.02, row + 0.02), "width": 0.96, "height": 0.96}
-    tint = BLUE if share >= 0 else RED
-    axes.add_patch(Rectangle(**box, facecolor=tint, alpha=0.5 * abs(share), linewidth=0))
+    box: Any = {"xy": (col + 0.02, row + 0.02), "width": 0.96, "height": 0.96, "clip_on": False}
+    tint = (BLUE if share >= 0 else RED, 0.5 * abs(share))
     edge = OCHRE if s in world.forbidden else BLUE if s in world.target else GREY
     wide = 1.6 if s in world.forbidden or s in world.target else 0.6
     if s in world.forbidden:
         axes.add_patch(Rectangle(**box, fill=False, hatch="////", edgecolor=OCHRE, alpha=0.35))
-    axes.add_patch(Rectangle(**box, fill=False, edgecolor=edge, linewidth=wide))
+    axes.add_patch(Rectangle(**box, facecolor=tint, edgecolor=edge, linewidth=wide))
     mark = "★" if s in world.target else "✕" if s in world.forbidden else ""
     axes.text(col + 0.08, row + 0.06, mark, va="top", fontsize=8)
 

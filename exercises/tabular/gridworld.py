@@ -1,4 +1,4 @@
-# desk 771111ef2d35: the hash of what follows. Edit below, and the file is yours.
+# desk 616865c6dcff: the hash of what follows. Edit below, and the file is yours.
 """Your desk for tabular/gridworld. Write the functions, then: rlcourse check gridworld"""
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class MDP(NamedTuple):
     s_next      (S, A, K)  the state that follows
     p           (S, A, K)  its probability; each p[s, a] sums to 1
     r           (S, A, K)  the reward on the way
-    terminated  (S, A, K)  True where the episode ends: nothing is earned afterwards
+    terminated  (S, A, K)  True where the episode ends there
     """
 
     s_next: Ints

@@ -253,7 +253,7 @@ def iterative_evaluation(mdp: MDP, pi: Floats, gamma: float, tolerance: float) -
 
 
 def value_iteration(mdp: MDP, gamma: float, tolerance: float = 1e-9) -> Solution:
-    """Sweep v <- max_a q(s, a) from v = 0 until max|v - v*| <= tolerance  (eq-value-iteration).
+    """v <- max_a q(s, a) until max|v - v*| <= tolerance  (eq-value-iteration).
 
     With gamma = 1 no bound on the error exists: the sweeps stop once nothing changes by more than
     the tolerance. Raises ValueError unless 0 <= gamma <= 1 and tolerance > 0, for gamma = 1 where

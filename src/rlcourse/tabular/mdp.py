@@ -31,7 +31,7 @@ class MDP(NamedTuple):
     s_next      (S, A, K)  the state that follows
     p           (S, A, K)  its probability; each p[s, a] sums to 1
     r           (S, A, K)  the reward on the way
-    terminated  (S, A, K)  True where the episode ends: nothing is earned afterwards
+    terminated  (S, A, K)  True where the episode ends there
     """
 
     s_next: Ints
@@ -178,12 +178,18 @@ def action_values(mdp: MDP, v: Floats, gamma: float) -> Floats:
 
 
 def bellman_expectation(mdp: MDP, pi: Floats, v: Floats, gamma: float) -> Floats:
-    """One sweep of the Bellman equation: Σ_a π(a|s) q(s, a)  (eq-bellman); v (S,) -> (S,)."""
+    """One sweep of the Bellman equation: Σ_a π(a|s) q(s, a)  (eq-bellman).
+
+    pi (S, A), v (S,) -> (S,).
+    """
     return np.asarray((pi * action_values(mdp, v, gamma)).sum(-1))
 
 
 def bellman_optimality(mdp: MDP, v: Floats, gamma: float) -> Floats:
-    """One sweep of the Bellman optimality equation: max_a q(s, a)  (eq-bellman-optimality)."""
+    """One sweep of the optimality equation: max_a q(s, a)  (eq-bellman-optimality).
+
+    v (S,) -> (S,).
+    """
     return np.asarray(action_values(mdp, v, gamma).max(-1))
 
 

@@ -323,7 +323,9 @@ def draw_news(v: Floats) -> go.Figure:
     def heat(x: Floats) -> go.Heatmap:
         marks = np.full(ZHAO.n_states, "", dtype=object)
         marks[list(ZHAO.forbidden)], marks[list(ZHAO.target)] = "✕ ", "★ "
-        text = [f"{mark}{value:.2f}" for mark, value in zip(marks, x, strict=True)]
+        text = [
+            f"{mark}{value:.2f}" if value else mark for mark, value in zip(marks, x, strict=True)
+        ]
         return go.Heatmap(
             z=x.reshape(shape).round(4).tolist(),
             text=np.array(text).reshape(shape).tolist(),
@@ -348,20 +350,23 @@ def draw_news(v: Floats) -> go.Figure:
     figure = go.Figure(data=[heat(v[shown])], frames=frames)
     figure.update_layout(
         meta={"alt": "Values of all cells after each sweep, spreading from the target."},
-        height=440,
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        height=560,
+        margin={"l": 0, "r": 0, "t": 10, "b": 0},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        xaxis={"visible": False, "constrain": "domain"},
-        yaxis={"visible": False, "autorange": "reversed", "scaleanchor": "x"},
+        font={"size": 14, "color": GREY},
+        xaxis={"visible": False, "constrain": "domain", "fixedrange": True},
+        yaxis={"visible": False, "autorange": "reversed", "scaleanchor": "x", "fixedrange": True},
         sliders=[{
-            "active": shown, "steps": steps, "currentvalue": {"prefix": "sweep "}, "y": -0.02,
+            "active": shown, "steps": steps, "x": 0.05, "len": 0.9, "pad": {"t": 10},
+            "currentvalue": {"prefix": "after sweep ", "xanchor": "center", "font": {"size": 16}},
         }],
         updatemenus=[{
-            "type": "buttons", "direction": "left", "x": 0, "y": -0.12, "yanchor": "top",
+            "type": "buttons", "direction": "left", "x": 0.5, "xanchor": "center",
+            "y": 0, "yanchor": "top", "pad": {"t": 110}, "showactive": False,
             "buttons": [
-                {"label": "Play", "method": "animate", "args": [None, play]},
-                {"label": "Pause", "method": "animate", "args": [[None], still]},
+                {"label": "▶ Play", "method": "animate", "args": [None, play]},
+                {"label": "❚❚ Pause", "method": "animate", "args": [[None], still]},
             ],
         }],
     )  # fmt: skip

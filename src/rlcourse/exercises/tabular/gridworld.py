@@ -49,6 +49,8 @@ def test_a_move_changes_the_row_or_the_column_by_one(rng):
         s, a = inner(rng, n_rows, n_cols, 2)
         go = a < 4
         yield {**shuffled(rng, s[go], a[go]), "n_rows": n_rows, "n_cols": n_cols}
+    s, a = inner(rng, 230, 190, 2)
+    yield {"s": s[a < 4], "a": a[a < 4], "n_rows": 230, "n_cols": 190}
 
 
 @move.check(points=2)
@@ -58,6 +60,9 @@ def test_a_wall_bumps_back_into_the_same_cell(rng):
         go = b < 4
         both = shuffled(rng, [*s, *more[go]], [*a, *b[go]])
         yield {**both, "n_rows": n_rows, "n_cols": n_cols}
+    for n_rows, n_cols in ((2, 3), (1, 4), (4, 1)):  # every step of a small map
+        s, a = np.divmod(np.arange(n_rows * n_cols * 4), 4)
+        yield {**shuffled(rng, s, a), "n_rows": n_rows, "n_cols": n_cols}
 
 
 @move.check(points=1)
@@ -67,6 +72,13 @@ def test_staying_is_no_bump_not_even_at_a_wall(rng):
         stay = rng.integers(0, n_rows * n_cols, 2)
         both = shuffled(rng, [*s, *s, *more, *stay], [*a, *(0 * a + 4), *b, 4, 4])
         yield {**both, "n_rows": n_rows, "n_cols": n_cols}
+
+
+@move.check(points=1)
+def test_a_move_keeps_the_shape_of_its_arrays(rng):
+    for n_rows, n_cols in ((2, 3), (3, 4)):
+        s, a = np.meshgrid(np.arange(n_rows * n_cols), rng.permutation(5), indexing="ij")
+        yield {"s": s, "a": a, "n_rows": n_rows, "n_cols": n_cols}
 
 
 def stepped(s, a, n_cols, rows=(-1, 0, 1, 0, 0), cols=(0, 1, 0, -1, 0)):
@@ -140,12 +152,12 @@ def says_bumped_when_it_was_free(s, a, n_rows, n_cols):
 @move.control
 def moves_one_at_a_time(s, a, n_rows, n_cols):
     s_next, bumped = [], []
-    for cell, action in zip(s, a, strict=True):
+    for cell, action in zip(s.ravel(), a.ravel(), strict=True):
         row, col = divmod(cell, n_cols)
         wall = (row == 0, col == n_cols - 1, row == n_rows - 1, col == 0, False)[action]
         bumped.append(wall)
         s_next.append(cell if wall else cell + (-n_cols, 1, n_cols, -1, 0)[action])
-    return Move(np.array(s_next), np.array(bumped))
+    return Move(np.array(s_next).reshape(s.shape), np.array(bumped).reshape(s.shape))
 
 
 @move.control
@@ -167,11 +179,13 @@ discounted_returns = exercise(
 def test_a_return_discounts_each_later_reward_once_more(rng):
     for steps in (6, 4):
         yield {"r": rng.normal(size=steps), "gamma": rng.uniform(0.3, 0.95)}
+    yield {"r": rng.normal(size=8), "gamma": 0.99999}
+    yield {"r": rng.normal(size=700), "gamma": rng.uniform(0.3, 0.35)}
 
 
 @discounted_returns.check(points=1)
 def test_returns_of_many_episodes_run_along_the_last_axis(rng):
-    for shape in ((4, 6), (2, 3, 5)):
+    for shape in ((4, 6), (2, 3, 5), (1, 4), (3, 1)):
         yield {"r": rng.normal(size=shape), "gamma": rng.uniform(0.3, 0.95)}
 
 
@@ -291,6 +305,13 @@ def draw_mdp(rng, n_states, n_actions, n_outcomes, *, apart=False, ends=0):
     )
 
 
+def with_a_rare_fortune(m):
+    """One outcome in ten million, of a reward that makes it count."""
+    p, r = m.p.copy(), m.r.copy()
+    p[:, 0], r[:, 0, 1] = (1 - 1e-7, 1e-7), 1e6
+    return m._replace(p=p, r=r)
+
+
 def draw_policy(rng, m):
     return rng.dirichlet(np.ones(m.p.shape[1]), size=len(m.p))
 
@@ -307,11 +328,15 @@ def test_a_policy_model_weighs_every_outcome_by_policy_and_probability(rng):
     for sizes in ((7, 3, 2), (6, 2, 3)):
         m = draw_mdp(rng, *sizes, apart=True)
         yield {"mdp": m, "pi": draw_policy(rng, m)}
+        yield {"mdp": m, "pi": np.eye(sizes[1])[rng.integers(sizes[1], size=sizes[0])]}
+    yield {"mdp": m, "pi": np.tile([0.995, 0.005], (sizes[0], 1))}
+    m = draw_mdp(rng, 7, 3, 2, apart=True)
+    yield {"mdp": with_a_rare_fortune(m), "pi": draw_policy(rng, m)}
 
 
 @policy_model.check(points=2)
 def test_a_policy_model_adds_up_outcomes_that_lead_to_the_same_state(rng):
-    for sizes in ((5, 3, 2), (4, 2, 3)):
+    for sizes in ((5, 3, 2), (4, 2, 3), (9, 3, 8), (4, 7, 2)):
         m = draw_mdp(rng, *sizes)
         yield {"mdp": m, "pi": draw_policy(rng, m)}
 
@@ -418,7 +443,16 @@ action_values = exercise(
 
 @action_values.check(points=2)
 def test_action_values_average_reward_and_discounted_future(rng):
-    for sizes in ((5, 3, 2), (6, 2, 4)):
+    for sizes in ((5, 3, 2), (6, 2, 4), (4, 7, 2), (300, 2, 3)):
+        m = draw_mdp(rng, *sizes)
+        yield {"mdp": m, "v": 3 * rng.normal(size=len(m.p)), "gamma": rng.uniform(0.3, 0.95)}
+    m = with_a_rare_fortune(draw_mdp(rng, 5, 3, 2))
+    yield {"mdp": m, "v": rng.normal(size=5), "gamma": rng.uniform(0.3, 0.95)}
+
+
+@action_values.check(points=1)
+def test_action_values_keep_their_shape_where_there_is_one_state_or_action(rng):
+    for sizes in ((5, 1, 3), (1, 3, 2)):
         m = draw_mdp(rng, *sizes)
         yield {"mdp": m, "v": 3 * rng.normal(size=len(m.p)), "gamma": rng.uniform(0.3, 0.95)}
 
@@ -554,12 +588,17 @@ def test_evaluation_brings_the_true_error_below_the_tolerance(rng):
 
 @iterative_evaluation.check(points=1)
 def test_evaluation_waits_for_the_slowest_state(rng):
-    for n_states, shift in ((6, 1.0), (5, -1.0)):
+    for n_states, gamma, reward, tolerance in (
+        (6, rng.uniform(0.85, 0.95), 1.0, 10 ** rng.uniform(-6, -2)),
+        (5, rng.uniform(0.85, 0.95), -1.0, 10 ** rng.uniform(-6, -2)),
+        (5, 0.995, -1.0, 1e-4),
+        (6, 0.95, 1e3, 1e-3),
+        (5, 0.9, 1.0, 1e-10),
+    ):
         m = draw_mdp(rng, n_states, 3, 2, ends=6 * n_states)
         slow = rng.integers(n_states)  # goes on for ever, among states that end at once
-        m.terminated[slow], m.s_next[slow], m.r[slow] = False, slow, 0
-        case = evaluation(rng, m, rng.uniform(0.85, 0.95), shift)
-        yield case | {"tolerance": 10 ** rng.uniform(-6, -2)}
+        m.terminated[slow], m.s_next[slow], m.r[slow] = False, slow, reward
+        yield evaluation(rng, m, gamma, 0.0) | {"tolerance": tolerance}
 
 
 @iterative_evaluation.check(points=1)
@@ -579,6 +618,8 @@ def test_evaluation_refuses_what_has_no_error_bound(rng):
         (1, 1e-2),
         (1.0001, 1e-3),
         (3.0, 1e-3),
+        (np.nan, 1e-3),
+        (0.6, np.nan),
         (-1e-4, 1e-3),
         (-0.5, 1e-3),
         (0.6, 0.0),
@@ -636,6 +677,15 @@ def watches_the_mean_change(mdp, pi, gamma, tolerance):
 def sweeps_a_fixed_number_of_times(mdp, pi, gamma, tolerance):
     refuse(gamma, tolerance)
     return swept(mdp, pi, gamma, lambda d: False, most=50)
+
+
+@iterative_evaluation.misconception(
+    "A cap on the sweeps breaks the promise silently: near γ = 1 a thousand are not enough."
+)
+def gives_up_after_a_thousand_sweeps(mdp, pi, gamma, tolerance):
+    refuse(gamma, tolerance)
+    bound = (1 - gamma) * tolerance
+    return swept(mdp, pi, gamma, lambda d: gamma * np.abs(d).max() <= bound, most=1000)
 
 
 @iterative_evaluation.misconception(

@@ -89,7 +89,7 @@ def test_equations_have_the_same_number_in_the_page_and_in_its_notebook(pages, c
         shown = re.findall(r'id="equation-([\w-]+)">\s*<span class="eqno">\((\d+)\)', text)
         found = targets(page, course.source(page))
         expected = {k: t.number for k, t in found.items() if t.kind == "Equation"}
-        assert {k: n for k, n in shown} == expected, page
+        assert dict(shown) == expected, page
 
 
 def test_a_page_with_cells_says_what_they_cost_and_opens_in_colab(pages, course):

@@ -59,7 +59,9 @@ def test_show_keeps_the_first_line_of_the_docstring_and_every_reason():
 def test_show_keeps_raw_docstrings_raw_and_finds_the_first_words():
     assert r'    r"""\gamma x"""' in module.source_block(raw)
     assert '    """Starts below."""\n    return x' in module.source_block(below)
-    assert "def undocumented(x: int) -> int:\n    return x\n```" in module.source_block(undocumented)
+    assert "def undocumented(x: int) -> int:\n    return x\n```" in module.source_block(
+        undocumented
+    )
 
 
 def test_the_shown_source_is_python_that_defines_the_same_function():

@@ -19,11 +19,6 @@ def code_cells(text: str) -> list[Fence]:
     return [f for f in fences(text.split("\n")) if isinstance(f, Fence) and f.name == "code-cell"]
 
 
-def tags(cell: Fence) -> list[str]:
-    given = cell.options.get("tags") or []
-    return re.findall(r"[\w-]+", given) if isinstance(given, str) else given
-
-
 def definitions(cell: Fence) -> list[str]:
     code = "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in cell.body)
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -37,7 +32,7 @@ def labels_cited(path: Path) -> set[str]:
 def test_a_chapter_defines_nothing_outside_the_readers_cells(course):
     for page in course.notebooks:
         for cell in code_cells(course.source(page)):
-            if "your-turn" not in tags(cell):
+            if "your-turn" not in cell.tags:
                 assert definitions(cell) == [], page
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import plotly.graph_objects as go
 import pytest
 
-from rlcourse.book import extension
+from rlcourse.book import docstrings, extension
 from rlcourse.book.extension import HtmlMime, PlaygroundMime, PlotlyMime
 
 
@@ -64,10 +64,10 @@ def test_a_renderer_leaves_other_outputs_alone(renderer):
 
 def test_plain_docstrings_survive_restructuredtext():
     lines = ["v_* = max_a *q* `x` | y", "", "shapes:", "    (S,)", "  odd indent", "* star"]
-    text = extension.literal_docstring(lines)
+    text = docstrings.literal_docstring(lines)
     assert text[0] == r"v\_\* = max\_a \*q\* \`x\` \| y"
     assert "       (S,)" in text
-    assert extension.literal_docstring(["Only this."]) == ["Only this.", ""]
+    assert docstrings.literal_docstring(["Only this."]) == ["Only this.", ""]
 
 
 def test_mathjax_comes_out_of_its_wheel_with_its_fonts(tmp_path):

@@ -116,7 +116,9 @@ Is $1 < 2$ in {eq}`eq-one`?
 ```{rubric} The end
 ```
 """
-RAW = re.compile(r"(?<!`)\{[a-z:-]+\}`|^ *[`:]{3,}\{|^\([\w-]+\)=|^%|^:::|^\+\+\+|\$\$ *\(", re.M)
+RAW = re.compile(
+    r"(?<!`)\{[a-z:-]+\}`(?=\w)|^ *[`:]{3,}\{|^\([\w-]+\)=|^%|^:::|^\+\+\+|\$\$ *\(", re.M
+)
 
 
 def text_of(cells) -> str:
@@ -204,6 +206,12 @@ def test_labels_in_code_are_no_labels(small_book):
     labels = Index(book).labels
     assert "eq-code" not in labels
     assert labels["eq-real"].number == "1"
+
+
+def test_formulas_are_not_read_as_links_or_environments(small_book):
+    book = small_book("# T\n")
+    text = "$f[a](s)$ and\n\n$$\n\\begin{aligned}\nq[a](s) &= 1\n\\end{aligned}\n$$"
+    assert plain(text.split("\n"), Page(book, "book/tabular/page", Index(book))) == text
 
 
 def test_converting_plain_markdown_changes_nothing(small_book):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from .fences import Fence
-from .markdown import BOXES, DROPPED, THEOREMS, Page, _relative, equation, inline, plain
+from .markdown import BOXES, DROPPED, Page, _relative, equation, inline, plain
 from .quiz import read_quiz
 
 
@@ -50,8 +50,6 @@ def _box(title: str, fence: Fence, page: Page) -> str:
 
 def _theorem(fence: Fence, page: Page) -> str:
     kind = fence.name.removeprefix("prf:")
-    if kind not in (*THEOREMS, "proof", "algorithm"):
-        raise ValueError(f"{page.name}: no plain form for the directive {{{fence.name}}}")
     label = str(fence.options.get("label", ""))
     number = f" {page.index.find(label).number}" if label else ""
     name = f" ({inline(fence.argument, page)})" if fence.argument else ""

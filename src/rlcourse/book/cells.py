@@ -38,9 +38,10 @@ def show(*functions: Callable[..., Any], doc: bool = False) -> None:
 
     Of a docstring only the first line stays, the formula or fact; doc=True keeps all of it.
     """
-    from IPython.display import Markdown, display
+    from IPython.display import Markdown
 
-    display(Markdown("\n\n".join(source_block(f, doc=doc) for f in functions)))  # type: ignore[no-untyped-call]
+    text = "\n\n".join(source_block(f, doc=doc) for f in functions)
+    _display(Markdown(text))  # type: ignore[no-untyped-call]
 
 
 def source_block(function: Callable[..., Any], *, doc: bool = False) -> str:
@@ -109,7 +110,6 @@ def live(figure: Callable[..., object], **controls: Any) -> None:
 
     A control is a widget, or anything that `interact` makes one of: (low, high, step), a list.
     """
-    from IPython.display import display
     from ipywidgets import interact, interactive
 
     if not os.environ.get("RLCOURSE_BOOK"):
@@ -118,18 +118,17 @@ def live(figure: Callable[..., object], **controls: Any) -> None:
     widgets = {name: interactive.widget_from_abbrev(of) for name, of in controls.items()}
     result = figure(**{name: widget.value for name, widget in widgets.items()})
     if result is not None:
-        display(result)  # type: ignore[no-untyped-call]
+        _display(result)
 
 
 def glue(name: str, value: object) -> None:
     """Keep a number of the run under a name; the prose shows it with {glue:text}`name:.2f`."""
     from IPython.core.formatters import format_display_data
-    from IPython.display import display
 
     GLUED[name] = value
     value = value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
     bundle, extra = format_display_data(value)  # type: ignore[no-untyped-call]
-    display(  # type: ignore[no-untyped-call]
+    _display(
         {RECORD + mime: data for mime, data in bundle.items()},
         raw=True,
         metadata={**extra, "scrapbook": {"name": name, "mime_prefix": RECORD}},
@@ -146,3 +145,9 @@ def glued(*names: str) -> None:
         if key not in GLUED:
             raise ValueError(f"names must be glued by an earlier cell, got {key!r}: run them first")
         print(f"{key} = {format(GLUED[key], form)}")
+
+
+def _display(thing: object, **options: Any) -> None:
+    from IPython.display import display
+
+    display(thing, **options)  # type: ignore[no-untyped-call]

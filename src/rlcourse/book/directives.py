@@ -53,8 +53,7 @@ class QuizDirective(SphinxDirective):
         line = summary("", *self.parse([option.text])[0].children)
         verdict = "Right." if option.right else "Wrong."
         why = self.parse(option.why)
-        first = cast(nodes.Element, why[0])
-        first.insert(0, [nodes.strong(text=verdict), nodes.Text(" ")])
+        why[0].insert(0, [nodes.strong(text=verdict), nodes.Text(" ")])
         kind = "right" if option.right else "wrong"
         return details("", line, *why, classes=["quiz-option", f"quiz-{kind}"])
 
@@ -110,7 +109,8 @@ def fold_solutions(app: Sphinx, doctree: nodes.document) -> None:
 
 def say_seconds(app: Sphinx, doctree: nodes.document) -> None:
     """Under the title of a page with cells: what they took, from the cache."""
-    seconds = (NbMetadataCollector.get_exec_data(app.env, app.env.docname) or {}).get("runtime")  # type: ignore[arg-type]
+    data = NbMetadataCollector.get_exec_data(cast(Any, app.env), app.env.docname) or {}
+    seconds = data.get("runtime")
     heading = next(doctree.findall(nodes.title), None)
     if seconds is None or heading is None:
         return

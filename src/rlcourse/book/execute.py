@@ -8,6 +8,7 @@ every page runs again; change a page's prose and none does.
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -100,6 +101,12 @@ def check_seconds(pages: dict[str, float]) -> dict[str, float]:
 
 def _raise_tracebacks(cache: object) -> None:
     records = cache.list_project_records()  # type: ignore[attr-defined]
-    failed = [f"{record.uri}\n{record.traceback}" for record in records if record.traceback]
+    failed = [f"{r.uri}\n{_cell_and_error(r.traceback)}" for r in records if r.traceback]
     if failed:
         raise RuntimeError("\n\n".join(["these pages failed:", *failed]))
+
+
+def _cell_and_error(traceback: str) -> str:
+    """The cell that failed and what it raised, without the colours and the executor's own frames"""
+    own = traceback.rpartition("\nnbclient.exceptions.")[2]
+    return re.sub(r"\x1b\[[\d;]*m", "", own).strip()

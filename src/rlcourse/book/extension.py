@@ -7,7 +7,6 @@ import html
 import json
 import re
 import shutil
-from collections.abc import Iterable
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,13 +17,15 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from . import execute, site
+from . import docstrings, execute, site
 from .directives import add_directives
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PLAYGROUND = "application/vnd.rlcourse.playground+json"
 HTML = "application/vnd.rlcourse.html+json"
 STATIC = Path(__file__).parent / "static"
+# names, punctuation and blanks have the text's own colour: their tags are a fifth of a page
+PLAIN_TOKEN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 Override = tuple[str, str, int | None]
 
 
@@ -116,7 +117,9 @@ def place_scripts(
         (static / "playgrounds" / f"{name}.js").write_text(bundle, "utf-8")
         app.add_js_file(f"playgrounds/{name}.js", loading_method="defer")
     scripts = context["script_files"]
-    scripts[:] = [script for script in scripts if not unused(script)]
+    formulas = 'class="math' in body
+    scripts[:] = [s for s in scripts if not unused(s) and (formulas or not _is_mathjax(s))]
+    context["body"] = PLAIN_TOKEN.sub(r"\1", body)
     context["report_url"] = report_url(app.config.html_theme_options, page)
 
 
@@ -154,6 +157,11 @@ def unused(script: Any) -> bool:
     return thebe or "widget-state" in kind
 
 
+def _is_mathjax(script: Any) -> bool:
+    body = getattr(script, "attributes", {}).get("body") or ""
+    return "window.MathJax" in body or "mathjax/" in str(getattr(script, "filename", ""))
+
+
 def number_within_pages(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Figures and theorems count from 1 on each page, as equations do and as the notebook says."""
     for kinds in env.toc_fignumbers.values():
@@ -171,41 +179,17 @@ def serve_our_notebooks(app: Sphinx, error: Exception | None) -> None:
             shutil.copyfile(own, path)
 
 
-def plain_docstrings(
-    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
-) -> None:
-    """A docstring keeps its lines: its first as text, the rest as it stands in the code."""
-    if lines:
-        lines[:] = literal_docstring(lines)
-
-
-def skip_fields(
-    app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
-) -> bool | None:
-    """A NamedTuple's fields stand in its docstring; Python's own words for them say nothing."""
-    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
-
-
-def literal_docstring(lines: Iterable[str]) -> list[str]:
-    """reStructuredText that shows plain text as written, since ours is not reStructuredText."""
-    first, *rest = lines
-    head = re.sub(r"([\\*`_|])", r"\\\1", first)
-    if not any(line.strip() for line in rest):
-        return [head, ""]
-    literal = ["   " + line if line.strip() else "" for line in rest]
-    return [head, "", ".. code-block:: text", "   :class: docstring", "", *literal, ""]
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     add_directives(app)
     app.add_css_file("book.css", priority=900)
+    app.add_js_file("print.js", loading_method="defer")
     app.connect("config-inited", configure, priority=900)
     app.connect("builder-inited", lambda app: copy_mathjax(Path(app.outdir) / "_static/mathjax"))
     app.connect("env-get-updated", number_within_pages, priority=900)
     app.connect("html-page-context", place_scripts, priority=900)
     app.connect("build-finished", serve_our_notebooks)
     if "sphinx.ext.autodoc" in app.extensions:
-        app.connect("autodoc-process-docstring", plain_docstrings)
-        app.connect("autodoc-skip-member", skip_fields)
+        app.connect("autodoc-process-docstring", docstrings.plain_docstrings)
+        app.connect("autodoc-skip-member", docstrings.skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -16,9 +16,15 @@ class Fence(NamedTuple):
 
     name: str
     argument: str
-    options: dict[str, object]
+    options: dict[str, Any]
     body: list[str]
     raw: list[str]
+
+    @property
+    def tags(self) -> set[str]:
+        """Of a code cell: given as a YAML list, or as text like [a, b]."""
+        tags = self.options.get("tags") or []
+        return set(re.findall(r"[\w-]+", tags) if isinstance(tags, str) else tags)
 
 
 def fences(lines: list[str]) -> Iterator[str | Fence]:
@@ -48,12 +54,12 @@ def _fence(info: str, body: list[str], raw: list[str]) -> Fence:
     return Fence(directive[1], directive[2], options, body, raw)
 
 
-def _options(body: list[str]) -> tuple[dict[str, object], list[str]]:
+def _options(body: list[str]) -> tuple[dict[str, Any], list[str]]:
     """A directive's options, as `:key: value` lines or as YAML between dashes, and what follows."""
     if body and body[0].strip() == "---":
         end = next(i for i, line in enumerate(body[1:], 1) if line.strip() == "---")
         return yaml.safe_load("\n".join(body[1:end])) or {}, body[end + 1 :]
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     pattern = re.compile(r":([\w-]+):\s*(.*)$")
     while body and (match := pattern.match(body[0])):
         options[match[1]] = match[2]

@@ -11,7 +11,6 @@ What it does not know is refused with a ValueError, so that no raw MyST reaches 
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .fences import Fence, fences
@@ -20,16 +19,15 @@ from .site import Book
 
 SPAN = re.compile(r"(?:\{(?P<role>[a-zA-Z][\w:+-]*)\})?(?P<tick>`+)(?P<body>.+?)(?P=tick)", re.S)
 DISPLAY = re.compile(r"\$\$(?P<body>.+?)\$\$(?:[ \t]*\((?P<label>[\w:.-]+)\)[ \t]*$)?", re.S | re.M)
+FORMULA = re.compile(r"\$[^$\n]+\$")
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\[\]]*)\]\((?P<to>[^()\s]*)\)")
 FOOTNOTE = re.compile(r"\[\^([\w-]+)\](:?)")
 # what would stay MyST: a directive whose fence did not open, an environment or a label out of place
 UNOPENED = re.compile(r"^ *[`:~]{3,}.*", re.M)
-STRAY = re.compile(
-    r"\{\{.*?\}\}|^\\begin\{.*|^\{[a-z:]+\}.*|\$\$[ \t]*\([\w:.-]+\)", re.M
-)
+STRAY = re.compile(r"\{\{.*?\}\}|^\\begin\{.*|^\{[a-z:]+\}.*|\0\d+\0[ \t]*\(eq-[\w:.-]+\)", re.M)
 TITLED = re.compile(r"^(?P<text>.*?)\s*<(?P<target>[^<>]+)>$", re.S)
-BOXES = "note tip hint important warning caution attention danger error seealso".split()
-THEOREMS = "theorem lemma definition corollary proposition remark example property axiom".split()
+BOXES = {"note", "tip", "hint", "important", "warning", "caution", "attention", "danger", "error"}
+WRAPPED = {"math": "${}$", "code": "`{}`"} | {t: f"<{t}>{{}}</{t}>" for t in ("sub", "sup", "kbd")}
 DROPPED = {"contents", "tableofcontents", "index", "toctree"}
 
 
@@ -69,21 +67,24 @@ def inline(text: str, page: Page) -> str:
     lines = [line for line in text.split("\n") if not re.match(r"%|\([\w:.-]+\)=\s*$|\+\+\+", line)]
     if unopened := UNOPENED.search("\n".join(lines)):
         raise ValueError(f"{page.name}: no plain form for {unopened[0]!r}, which opens no fence")
-    kept: list[str] = []
+    kept: list[str] = []  # code and formulas, out of reach of what follows
 
-    def span(match: re.Match[str]) -> str:
-        if match["role"]:
-            return role(match["role"], match["body"], page)
-        kept.append(match[0])
-        return f"\0{len(kept) - 1}\0"  # code is out of reach of what follows
+    def keep(text: str) -> str:
+        kept.append(text)
+        return f"\0{len(kept) - 1}\0"
 
-    text = SPAN.sub(span, "\n".join(lines))
-    text = DISPLAY.sub(lambda m: equation(m["body"], m["label"], page), text)
+    text = SPAN.sub(
+        lambda m: role(m["role"], m["body"], page) if m["role"] else keep(m[0]), "\n".join(lines)
+    )
+    text = DISPLAY.sub(lambda m: keep(equation(m["body"], m["label"], page)), text)
+    text = FORMULA.sub(lambda m: keep(m[0]), text)
     text = LINK.sub(lambda m: _link(m["text"], m["to"], page), text)
     text = FOOTNOTE.sub(r"<sup>\1</sup>", text)
     if stray := STRAY.search(text):
         raise ValueError(f"{page.name}: no plain form for {stray[0]!r}")
-    return re.sub(r"\0(\d+)\0", lambda m: kept[int(m[1])], text)
+    while "\0" in text:  # a formula may hold code, or code of its kind
+        text = re.sub(r"\0(\d+)\0", lambda m: kept[int(m[1])], text)
+    return text
 
 
 def equation(body: str, label: str | None, page: Page) -> str:
@@ -115,13 +116,8 @@ def role(name: str, body: str, page: Page) -> str:
         return text or target
     if name.startswith("py:"):
         return f"`{text or target.removeprefix('~').removeprefix('rlcourse.')}`"
-    if name in ("math", "sub", "sup", "kbd", "code", "abbr"):
-        wrap: dict[str, Callable[[str], str]] = {
-            "math": lambda t: f"${t}$",
-            "code": lambda t: f"`{t}`",
-            "abbr": lambda t: t.replace(" (", " ("),
-        }
-        return wrap.get(name, lambda t: f"<{name}>{t}</{name}>")(body)
+    if name in WRAPPED:
+        return WRAPPED[name].format(body)
     raise ValueError(f"{page.name}: no plain form for the role {{{name}}}`{body}`")
 
 

@@ -75,7 +75,7 @@ def write_notebooks(root: Path) -> list[Path]:
 
 
 def code(source: str, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
-    empty = {"execution_count": None, "outputs": []}
+    empty: dict[str, Any] = {"execution_count": None, "outputs": []}
     return {"cell_type": "code", "metadata": metadata or {}, "source": _lines(source), **empty}
 
 
@@ -126,15 +126,14 @@ def _pieces(lines: list[str]) -> Iterator[list[str] | Fence]:
 
 
 def _code_cells(fence: Fence, page: Page) -> Iterator[dict[str, Any]]:
-    tags = fence.options.get("tags") or []
-    tags = set(re.findall(r"[\w-]+", tags) if isinstance(tags, str) else tags)  # type: ignore[call-overload]
+    tags = fence.tags
     if tags & LEFT_OUT:
         return
     metadata: dict[str, Any] = {"tags": sorted(tags)} if tags else {}
     if tags & HIDDEN:
         metadata["jupyter"] = {"source_hidden": True}
     yield code("\n".join(fence.body).strip("\n"), metadata)
-    figure = (fence.options.get("mystnb") or {}).get("figure") or {}  # type: ignore[attr-defined]
+    figure = (fence.options.get("mystnb") or {}).get("figure") or {}
     if figure.get("caption"):
         name = figure.get("name")
         number = f"Figure {page.index.find(name).number}. " if name else ""

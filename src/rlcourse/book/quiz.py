@@ -1,11 +1,11 @@
 """A quiz is a question and options, each of which says when opened why it is right or wrong.
 
-    ```{quiz}
-    What follows $S_t$?
+```{quiz}
+What follows $S_t$?
 
-    - [x] $S_{t+1}$ :: The kernel draws it.
-    - [ ] $v(S_t)$ :: A value is no state.
-    ```
+- [x] $S_{t+1}$ :: The kernel draws it.
+- [ ] $v(S_t)$ :: A value is no state.
+```
 """
 
 import re

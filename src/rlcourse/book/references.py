@@ -2,7 +2,7 @@
 
 import re
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -10,7 +10,9 @@ from .fences import without_code
 from .site import Book
 
 EQUATION = re.compile(r"^ *\$\$(?:(?!\$\$).)+?\$\$[ \t]*\(([\w:.-]+)\)[ \t]*$", re.S | re.M)
-MATH = re.compile(r"^[`:]{3,}\{math\}[^\n]*\n(?:---\n|:[\w-]+:[^\n]*\n)*?:?label: *([\w:.-]+)", re.M)
+MATH = re.compile(
+    r"^[`:]{3,}\{math\}[^\n]*\n(?:---\n|:[\w-]+:[^\n]*\n)*?:?label: *([\w:.-]+)", re.M
+)
 PROVED = re.compile(r"^[`:]{3,}\{prf:(\w+)\} *([^\n]*)\n((?::[\w-]+:[^\n]*\n)*)", re.M)
 FIGURE = re.compile(r"^[`:]{3,}\{figure\}[^\n]*\n((?::[\w-]+:[^\n]*\n)*)", re.M)
 CELL = re.compile(r"^```\{code-cell\}[^\n]*\n---\n(.*?)\n---\n", re.M | re.S)
@@ -56,7 +58,7 @@ class Index:
     @cached_property
     def sources(self) -> dict[str, "Source"]:
         """The entries of references.bib, and of its neighbours, by key."""
-        from pybtex.database import parse_file
+        from pybtex.database import parse_file  # type: ignore[import-untyped]
 
         files = sorted((self.book.root / "book").glob("*.bib"))
         return {key: _source(e) for f in files for key, e in parse_file(str(f)).entries.items()}
@@ -76,10 +78,10 @@ class Source(NamedTuple):
     url: str
 
 
-def _source(entry: object) -> Source:
-    people = [" ".join(p.prelast_names + p.last_names) for p in entry.persons.get("author", [])]  # type: ignore[attr-defined]
+def _source(entry: Any) -> Source:
+    people = [" ".join(p.prelast_names + p.last_names) for p in entry.persons.get("author", [])]
     few = " & ".join(people) if len(people) < 3 else f"{people[0]} et al."
-    fields = {k: re.sub(r"[{}]", "", v) for k, v in entry.fields.items()}  # type: ignore[attr-defined]
+    fields = {k: re.sub(r"[{}]", "", v) for k, v in entry.fields.items()}
     doi = f"https://doi.org/{fields['doi']}" if "doi" in fields else ""
     return Source(few, fields.get("year", ""), fields.get("title", ""), fields.get("url", doi))
 

@@ -26,18 +26,18 @@ def build_wheel(root: Path, folder: Path) -> Path:
 def fresh_environment(folder: Path, base: Path) -> Path:
     """The Python of a new virtual environment that sees the packages of `base`, not its rlcourse.
 
-    The folder of packages is named in a .pth file, and .pth files inside it are not followed: an
-    editable rlcourse there stays out of sight.
+    Their folders are named in a .pth file, and .pth files inside them are not followed: an
+    editable rlcourse stays out of sight.
     """
     subprocess.run([base, "-m", "venv", "--without-pip", folder], check=True)
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    bin_folder = folder / ("Scripts" if os.name == "nt" else "bin")
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    ask = "import sys; print(*[p for p in sys.path if p.endswith('-packages')], sep='\\n')"
     own, packages = (
-        subprocess.run([p, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
-        for p in (bin_folder / "python", base)
+        subprocess.run([p, "-c", ask], check=True, capture_output=True, text=True).stdout
+        for p in (python, base)
     )
-    Path(own, "packages.pth").write_text(packages + "\n", "utf-8")
-    return bin_folder / "python"
+    Path(own.split("\n")[0], "packages.pth").write_text(packages, "utf-8")
+    return python
 
 
 def run_notebooks(root: Path, names: list[str], base: Path | None = None) -> list[str]:
@@ -56,7 +56,9 @@ def run_notebooks(root: Path, names: list[str], base: Path | None = None) -> lis
             path = (root / name).with_suffix(".ipynb").resolve()
             empty = Path(tempfile.mkdtemp(dir=folder))
             done = subprocess.run([python, "-c", RUN, path], cwd=empty, env=_environment())
-            print(f"{path.relative_to(root.resolve())}: {'ran' if not done.returncode else 'FAILED'}")
+            print(
+                f"{path.relative_to(root.resolve())}: {'ran' if not done.returncode else 'FAILED'}"
+            )
             failed += [str(name)] * bool(done.returncode)
     return failed
 

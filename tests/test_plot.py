@@ -52,6 +52,8 @@ def test_a_drawing_is_made_smaller_but_its_words_are_not_touched():
     assert plot.compact(f"<g>\n <text>0.0001: a, M 1.23456</text>\n{tag}\n</g>") == (
         f"<g><text>0.0001: a, M 1.23456</text>{small}</g>"
     )
+    box = '<g><path d="M 1 2 L 3 2 L 3 4 L 1 2 z" style="fill: red"/></g>'
+    assert plot.compact(box) == '<path d="M1 2L3 2L3 4z" style="fill:red"/>'
 
 
 def test_ids_are_unique_among_the_pictures_of_a_page():

@@ -134,12 +134,14 @@ def compact(text: str) -> str:
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]*>", lambda tag: _shorter(tag[0]), text)
     text = re.sub(r"(?<=>)\s+(?=<)", "", text)
-    return re.sub(r'<defs></defs>|<path d="[^"]*" style="fill:none"/>', "", text)
+    text = re.sub(r'<defs></defs>|<path d="[^"]*" style="fill:none"/>', "", text)
+    return re.sub(r"<g>((?:<path [^>]*/>|<text [^>]*>[^<]*</text>)?)</g>", r"\1", text)
 
 
 def _shorter(tag: str) -> str:
     tag = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), tag)
     tag = re.sub(r' d="[^"]*"', lambda d: re.sub(r"\s*([MLQCSTz])\s*", r"\1", d[0]), tag)
+    tag = re.sub(r'M([\d. ]+)(L[^"M]*)L\1z', r"M\1\2z", tag)  # z draws the last side itself
     return re.sub(r'(?<=[:;]) | transform="rotate\(-0 [^"]*"', "", tag)
 
 

@@ -104,8 +104,10 @@ def test_a_glued_number_is_kept_for_the_page_and_printed_in_a_notebook(shown, ca
 
 def test_a_live_figure_shows_its_defaults_where_no_kernel_will_run(monkeypatch, shown):
     monkeypatch.setenv("RLCOURSE_BOOK", "1")
-    live(lambda gamma, name, n=7: (gamma, name, n), gamma=(0.0, 1.0, 0.1), name=["a", "b"])
-    assert shown == [((0.5, "a", 7), {})]
+    controls = {"gamma": (0.0, 1.0, 0.1), "name": ["a", "b"]}
+    live(lambda gamma, name, n=7: (gamma, name, n), **controls)
+    live(lambda gamma=0.9, name="b": (gamma, name), **controls)
+    assert shown == [((0.5, "a", 7), {}), ((0.9, "b"), {})]
 
 
 def test_a_live_figure_has_its_controls_where_a_kernel_runs(monkeypatch):

@@ -115,7 +115,11 @@ def live(figure: Callable[..., object], **controls: Any) -> None:
     if not os.environ.get("RLCOURSE_BOOK"):
         interact(figure, **controls)
         return
-    widgets = {name: interactive.widget_from_abbrev(of) for name, of in controls.items()}
+    parameters = inspect.signature(figure).parameters  # whose defaults are where sliders begin
+    widgets = {
+        name: interactive.widget_from_abbrev(of, parameters[name].default)
+        for name, of in controls.items()
+    }
     result = figure(**{name: widget.value for name, widget in widgets.items()})
     if result is not None:
         _display(result)

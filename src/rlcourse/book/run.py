@@ -13,7 +13,10 @@ import sys, nbclient, nbformat, rlcourse
 from pathlib import Path
 assert Path(sys.prefix) in Path(rlcourse.__file__).parents, rlcourse.__file__
 notebook = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+client = nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3")
+with client.setup_kernel():  # execute() ends with one more question, whose answer may get lost
+    for i, cell in enumerate(notebook.cells):
+        client.execute_cell(cell, i)
 """
 
 

@@ -106,3 +106,29 @@ def test_no_successor_at_all_leaves_the_rewards() -> None:
     np.testing.assert_array_equal(
         linear.solve(np.zeros((200, 1), np.intp), np.zeros((200, 1)), r), r
     )
+
+
+def reflected(n: int, w: float) -> Floats:
+    """Weights of a walk along n cells that goes each way with w; a wall sends it back."""
+    a = w * (np.eye(n, k=1) + np.eye(n, k=-1))
+    a[0, 0] += w
+    a[-1, -1] += w
+    return a
+
+
+@pytest.mark.parametrize(("n_rows", "n_cols"), [(1, 1), (1, 7), (6, 6), (30, 11), (12, 80)])
+def test_a_walk_that_treats_all_cells_alike_is_solved_by_its_sum(n_rows: int, n_cols: int) -> None:
+    rng = np.random.default_rng([n_rows, n_cols])
+    s_next, w = grid(n_rows, n_cols, rng)
+    r = rng.normal(size=n_rows * n_cols)
+    w = np.broadcast_to([0.3, 0.19, 0.3, 0.19], w.shape)
+    v = linear.solve_sum(reflected(n_rows, 0.3), reflected(n_cols, 0.19), r.reshape(n_rows, n_cols))
+    np.testing.assert_allclose(v.ravel(), linear.solve(s_next, w, r), rtol=0, atol=1e-11)
+
+
+def test_a_sum_takes_symmetric_walks_that_lose_something() -> None:
+    a, r = reflected(3, 0.25), np.ones((3, 3))
+    with pytest.raises(ValueError, match=r"b must be symmetric, got entries 0\.25 apart"):
+        linear.solve_sum(a, np.triu(a), r)
+    with pytest.raises(np.linalg.LinAlgError, match="Singular"):
+        linear.solve_sum(a, a, r)

@@ -35,6 +35,24 @@ def solve(s_next: Ints, w: Floats, r: Floats) -> Floats:
     return np.asarray(np.linalg.solve(np.eye(n) - flat.reshape(n, n), r))
 
 
+def solve_sum(a: Floats, b: Floats, r: Floats) -> Floats:
+    """The solution v (N, M) of v = r + a v + v b for symmetric a (N, N) and b (M, M).
+
+    The weights of a random walk that treats each cell of an N x M grid alike are such a sum: a
+    moves along the columns, b along the rows. The eigenvectors of both make the system diagonal, in
+    O(N³ + M³) for N M states. Raises ValueError where a or b is not symmetric and
+    numpy.linalg.LinAlgError where the system is singular. Lynch, Rice & Thomas (1964).
+    """
+    for name, x in (("a", a), ("b", b)):
+        if not np.allclose(x, x.T, rtol=0, atol=1e-12):
+            raise ValueError(f"{name} must be symmetric, got entries {np.abs(x - x.T).max()} apart")
+    (down, x), (along, y) = np.linalg.eigh(a), np.linalg.eigh(b)
+    scale = 1 - down[:, None] - along
+    if np.abs(scale).min() < 1e-14:
+        raise np.linalg.LinAlgError("Singular matrix")
+    return np.asarray(x @ ((x.T @ r @ y) / scale) @ y.T)
+
+
 def _eliminate(s_next: Ints, w: Floats, r: Floats, b: int) -> Floats:
     """Elimination downwards until block i reads v_i = x_i v_{i+1} + y_i, then substitution upwards.
 

@@ -140,6 +140,18 @@ def test_raising_every_reward_changes_no_best_action_where_episodes_never_end():
     np.testing.assert_allclose(gain, 10, atol=1e-7)
 
 
+def test_the_benchmark_says_what_its_caption_says():
+    record = load("benchmarks/gridworld")
+    data = f.data_benchmark(record)
+    largest = {method: seconds[-1] for method, seconds in data.seconds.items()}
+    assert min(largest, key=largest.get) == "structured grid"
+    assert max(largest, key=largest.get) == "plain Python"
+    assert largest["sweeps"] > largest["closed form"]
+    assert data.ahead >= 100
+    assert all(np.isfinite(seconds).all() for seconds in data.seconds.values())
+    assert len(f.draw_benchmark(data).panels) == 2
+
+
 def test_every_picture_of_the_chapter_is_drawn():
     pi = m.uniform_policy(g.grid_mdp(g.ZHAO))
     for picture in (

@@ -239,6 +239,24 @@ def test_a_changed_argument_is_a_fault_even_with_the_right_answer(toy):
     assert shown.got["changed"] == ["v_next"]
 
 
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ((np.zeros(7), 3), "a tuple instead of an array"),
+        ([[1.0], [2.0, 3.0]], "a list instead of an array"),
+        ({"v": 1.0}, "a dict instead of an array"),
+        ("v", "is 'v' instead of"),
+        (None, "is None instead of"),
+    ],
+)
+def test_an_answer_that_the_judge_cannot_read_is_wrong(toy, odd, words):
+    toy.judge = lambda got, expected, **case: None if np.isfinite(got - expected).all() else "no"
+    verdicts = grade(toy, lambda step, v_next, gamma: odd, 3)
+    assert {v.outcome for v in verdicts} == {"wrong"}
+    assert words in verdicts[0].difference
+    assert words in explain(verdicts[0], local(lambda **k: odd, 5, toy)).difference
+
+
 def test_an_exercise_that_calls_an_unwritten_function_says_which(toy):
     def merge(a):
         raise NotImplementedError

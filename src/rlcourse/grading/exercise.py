@@ -35,6 +35,7 @@ from .worker import Function as Function
 DRAWS = 5  # times that a check draws its cases: one draw leaves the last row to luck
 Case = dict[str, Any]
 Cases = Callable[[np.random.Generator], Iterator[Case]]
+Judge = Callable[..., str | None]
 
 
 @cache
@@ -58,7 +59,7 @@ class Exercise:
 
     reference: Function
     tolerance: float = 1e-9
-    judge: Callable[..., str | None] | None = None
+    judge: Judge | None = None
     nudge: str = ""
     seconds: float = 2.0
     checks: list["Check"] = field(default_factory=list)
@@ -163,8 +164,16 @@ class Check:
         """The distance of an answer from the right ones."""
         both = "value" in got and "value" in expected
         if self.exercise.judge and both and not got["changed"]:
-            sides = [decode(a["value"], self.exercise.types) for a in (got, expected)]
-            case = decode({"dict": question["case"]}, self.exercise.types)
-            fault = self.exercise.judge(*sides, **case)
-            return Gap(float("inf"), fault) if fault else Gap(0)
+            return self._judged(self.exercise.judge, question, got, expected)
         return gap(got, expected, self.exercise.tolerance)
+
+    def _judged(self, judge: Judge, question: Data, got: Data, expected: Data) -> Gap:
+        """What a judge says; an answer that it cannot read is wrong."""
+        case = decode({"dict": question["case"]}, self.exercise.types)
+        try:
+            sides = [decode(a["value"], self.exercise.types) for a in (got, expected)]
+            fault = judge(*sides, **case)
+        except Exception as error:
+            plain = gap(got, expected, self.exercise.tolerance)
+            fault = plain.text or f"cannot be read: {error}"
+        return Gap(float("inf"), fault) if fault else Gap(0)

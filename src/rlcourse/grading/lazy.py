@@ -8,6 +8,13 @@ from .exercise import Exercise
 from .worker import Data, Function, decode, encode
 
 ERRORS = (NotImplementedError, ValueError, TypeError, IndexError)
+ODD: dict[str, Any] = {
+    "an answer and a count": (np.zeros(3), 7),
+    "a list": [0.0],
+    "a ragged list": [[1.0], [2.0, 3.0]],
+    "a dict": {"v": 1.0},
+    "a string": "v",
+}
 
 
 def lazy_answers(exercise: Exercise) -> dict[str, Function]:
@@ -15,6 +22,7 @@ def lazy_answers(exercise: Exercise) -> dict[str, Function]:
     lazy = {"is not written": fails(NotImplementedError())}
     lazy |= {f"raises {e.__name__}": fails(e("no")) for e in ERRORS}
     lazy["returns None"] = returns(None)
+    lazy |= {f"returns {what}": returns(x) for what, x in ODD.items()}
     for check in exercise.checks:
         for question, right in check.paper(0):
             for name, value in decode({"dict": question["case"]}, exercise.types).items():

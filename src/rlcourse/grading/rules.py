@@ -94,8 +94,9 @@ def nobody_answers_gain(exercise: Exercise, seeds: int = 3) -> list[str]:
     """The stub and the lazy pass no check, with any seed."""
     lazy = lazy_answers(exercise)
     found = run([partial(_gains, exercise, f, seeds) for f in lazy.values()], PATIENCE)
-    gains = zip(lazy, found, strict=True)
-    return [f"who {what} passes: {s}" for what, gained in gains for s in gained or ()]
+    gains = [*zip(lazy, found, strict=True)]
+    crashed = [f"who {what} crashes the judge" for what, gained in gains if gained is None]
+    return crashed + [f"who {what} passes: {s}" for what, gained in gains for s in gained or ()]
 
 
 def _gains(exercise: Exercise, function: Function, seeds: int) -> list[str]:

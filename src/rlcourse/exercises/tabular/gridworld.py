@@ -6,6 +6,7 @@ Axes differ in size and vary: S states, A actions, K outcomes, T steps.
 import numpy as np
 
 from rlcourse.grading import exercise
+from rlcourse.grading.compare import kind
 from rlcourse.tabular import gridworld, mdp
 from rlcourse.tabular.gridworld import Move, closed_form
 from rlcourse.tabular.mdp import MDP, PolicyModel
@@ -554,13 +555,29 @@ def values_by_einsum(mdp, v, gamma):
 # ------------------------------------------------------------------------------- sweeps
 
 
+def no_values(got, shape):
+    """What is wrong with an answer that is no array of values; None for one that is."""
+    wanted = f"one array of shape {shape}"
+    if got is None:
+        return f"is None instead of {wanted}: is a `return` missing?"
+    try:
+        values = np.asarray(got)
+    except ValueError:  # ragged
+        values = np.asarray(None)
+    if values.shape == shape and values.dtype.kind in "fiu":
+        return None
+    if hasattr(got, "dtype"):
+        return f"values of shape {shape} were expected, got {values.dtype} {values.shape}"
+    alone = ": return v alone" if isinstance(got, tuple) else ""
+    return f"is {kind(got)} instead of {wanted}{alone}"
+
+
 def near_enough(got, expected, mdp, pi, gamma, tolerance):
     """Right is every v within `tolerance` of the exact values, however it was found."""
     exact = closed_form(mdp, pi, gamma)
-    values = np.asarray(got)
-    if values.shape != exact.shape or values.dtype.kind not in "fiu":
-        return f"values of shape {exact.shape} were expected, got {values.dtype} {values.shape}"
-    error = np.abs(values - exact)
+    if fault := no_values(got, exact.shape):
+        return fault
+    error = np.abs(np.asarray(got) - exact)
     if (error <= tolerance * (1 + 1e-9) + 1e-12).all():
         return None
     s = int(np.nanargmax(np.where(np.isnan(error), np.inf, error)))

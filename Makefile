@@ -52,6 +52,7 @@ $(READY): pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "Python's venv module is missing. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install -q --disable-pip-version-check \
 	  $(if $(strip $(TORCH_INDEX)),--index-url $(strip $(TORCH_INDEX))) torch==2.13.0
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt

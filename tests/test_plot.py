@@ -48,7 +48,7 @@ def test_a_picture_takes_colour_and_font_from_the_page():
 
 def test_a_drawing_is_made_smaller_but_its_words_are_not_touched():
     tag = '<path d="M 1.23456 2.0 \nL 3.10000 0.0009 \nz\n" style="fill: #aabbcc; stroke: none"/>'
-    small = '<path d="M1.23 2.0L3.1 0z" style="fill:#aabbcc;stroke:none"/>'
+    small = '<path d="M1.2 2L3.1 0z" style="fill:#aabbcc;stroke:none"/>'
     assert plot.compact(f"<g>\n <text>0.0001: a, M 1.23456</text>\n{tag}\n</g>") == (
         f"<g><text>0.0001: a, M 1.23456</text>{small}</g>"
     )

@@ -127,7 +127,7 @@ def svg(figure: Figure, salt: str) -> str:
 
 
 def compact(text: str) -> str:
-    """The same drawing in two thirds of the bytes: two decimals, no spare space, no style for all.
+    """The same drawing in half of the bytes: few decimals, no spare space, no style for all.
 
     Matplotlib's <style> would reach every other drawing of the page. Words are left alone.
     """
@@ -140,9 +140,16 @@ def compact(text: str) -> str:
 
 def _shorter(tag: str) -> str:
     tag = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), tag)
-    tag = re.sub(r' d="[^"]*"', lambda d: re.sub(r"\s*([MLQCSTz])\s*", r"\1", d[0]), tag)
+    tag = re.sub(r' d="[^"]*"', lambda d: _shorter_path(d[0]), tag)
     tag = re.sub(r'M([\d. ]+)(L[^"M]*)L\1z', r"M\1\2z", tag)  # z draws the last side itself
-    return re.sub(r'(?<=[:;]) | transform="rotate\(-0 [^"]*"', "", tag)
+    tag = re.sub(r'(?<=[:;]) | transform="rotate\(-0 [^"]*"', "", tag)
+    return tag.replace(";stroke-linejoin:miter", "")
+
+
+def _shorter_path(d: str) -> str:
+    """A path with one decimal, a tenth of a point."""
+    d = re.sub(r"\d+\.\d+", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), d)
+    return re.sub(r"\s*([MLQCSTz])\s*", r"\1", d)
 
 
 def _font(match: re.Match[str]) -> str:

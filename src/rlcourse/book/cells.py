@@ -2,7 +2,7 @@
 
     from rlcourse.book import setup, show
     setup()
-    show(gridworld.state_values)                 # prints the tested function itself
+    show(gridworld.grid_mdp)                     # prints the tested function itself
 
 They work in the book, in JupyterLab, in Colab and in VS Code. IPython is imported when called.
 """

@@ -238,11 +238,11 @@ p { margin: 0; }
 .math sub { font-size: .75em; line-height: 0; margin-left: 1px; }
 .sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .panel { background: var(--panel); border-radius: 10px; padding: .75rem .85rem; }
-.row { display: flex; flex-wrap: wrap; gap: .4rem; align-items: center; }
+.row { display: flex; flex-wrap: wrap; gap: .35rem; align-items: center; }
 button { font: inherit; font-size: .88rem; line-height: 1.25; color: var(--ink); background: var(--card); border: 1px solid var(--edge);
   border-radius: 8px; padding: .34rem .6rem; min-height: 36px; cursor: pointer; }
 button:hover { border-color: var(--accent); }
-button.primary { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; min-width: 5.4em; }
+button.primary { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; min-width: 4.7em; padding-inline: .5rem; }
 button.quiet { background: none; border-color: transparent; color: var(--mut); padding-inline: .2rem; margin-right: .6rem;
   text-decoration: underline; text-underline-offset: 3px; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 8px; }

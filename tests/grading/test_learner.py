@@ -27,21 +27,33 @@ FAILURES = {
     ),
     "an endless loop": (
         "    while True:\n        gamma += 1\n",
-        ["still running after 0.5 s", "in chain_target:"],
+        [
+            "still running after 0.5 s",
+            "in chain_target:",
+            "chain_target(chain=Chain(...), v_next=<shape (7,)>, gamma=0.",
+            "expected  [",
+        ],
     ),
     "a loop that swallows": (LOOP, ["still running after 0.5 s"]),
     "exit": ("    exit()\n", ["SystemExit", "in chain_target:  exit()"]),
+    "an exit at once": (
+        "    import os\n    os._exit(0)\n",
+        ["SystemExit: os._exit(0) would end the whole run", "in chain_target:  os._exit(0)"],
+    ),
     "input": ("    return input()\n", ["EOFError", "in chain_target:  return input()"]),
     "in place": (
         "    chain.r[:] = 0\n    return v_next\n",
-        ["changed its argument chain in place"],
+        ["changed its argument chain in place: copy it first"],
     ),
     "shape": ("    return chain.r[:, None] + v_next\n", ["shape (1, 1) instead of (1,)"]),
     "no answer": (
         "    return (r for r in v_next)\n",
         ["generator is not a number", "what is no answer"],
     ),
-    "nothing": ("    return None\n", ["is None instead of"]),
+    "nothing": (
+        "    return None\n",
+        ["is None instead of an array of float64: is a `return` missing?"],
+    ),
     "a flood": ("    print('x' * 10**6)\n    return v_next\n", ["printed", "characters more"]),
     "an error with words": (
         "    raise NotImplementedError('no kernel')\n",
@@ -62,6 +74,10 @@ BROKEN = {
     ),
     "an exit": ("exit()\n", ["SystemExit", "line 1, in <module>:  exit()"]),
     "the error that is asked for": ("raise ValueError('here')\n", ["ValueError: here"]),
+    "an import that exits at once": (
+        "import os\nos._exit(0)\n",
+        ["line 2, in <module>:  os._exit(0)"],
+    ),
     "an endless import": ("while True:\n    n = 1\n", ["still running after 0.5 s", "in <module>"]),
 }
 DRIVER = """
@@ -143,6 +159,7 @@ def test_the_line_that_repeats_a_failure_runs_and_fails_alike(learner):
     got = re.search(r"got  (.*)", text)[1]
     file = learner.desk / "tabular/walk.py"
     before, _, call = line.rpartition("; ")
+    assert before.endswith("from rlcourse.tabular.chain import Chain")
     run = learner.python(
         "-c", f"exec(open({str(file)!r}, encoding='utf-8').read())\n{before}\nprint({call})"
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlcourse.grading.plain import encode
-from rlcourse.grading.show import call, code, show
+from rlcourse.grading.show import brief, call, code, show
 
 Pair = namedtuple("Pair", "m l")
 VALUES = [
@@ -48,6 +48,18 @@ def test_a_call_is_one_line_with_its_imports():
         "f(x=np.array([1.0]), y=torch.tensor([2], dtype=torch.int64))"
     )
     assert call("f", {"n": 3}) == "f(n=3)"
+
+
+def test_a_call_imports_the_types_of_its_records():
+    case = {"x": encode(Pair(1, (Pair(2, 3),))), "y": encode(Pair(np.zeros(1), -0.0))}
+    line = call("f", case, {"Pair": Pair})
+    assert line.startswith(f"import numpy as np; from {__name__} import Pair; f(x=Pair(m=1, ")
+    assert line.endswith("y=Pair(m=np.array([0.0]), l=0.0))")
+    assert brief("f", case | {"z": 2.5}) == "f(x=Pair(...), y=Pair(...), z=2.5)"
+
+
+def test_code_knows_no_negative_zero():
+    assert code(encode([-0.0, np.array([-0.0, 1.0])])) == "[0.0, np.array([0.0, 1.0])]"
 
 
 def test_a_long_record_is_shown_a_field_a_line():

@@ -11,6 +11,7 @@ import torch
 
 from rlcourse.grading import exercise
 from rlcourse.grading.plain import decode, encode
+from rlcourse.grading.report import lines
 from rlcourse.grading.verdict import across, explain, grade, judge, local
 from rlcourse.grading.window import window
 from rlcourse.grading.worker import answer
@@ -168,6 +169,32 @@ def test_a_function_that_hangs_is_given_less_time_afterwards(toy):
     assert "in hangs" in verdicts[0].got["where"][0]
 
 
+def test_to_hang_where_an_error_is_asked_for_is_to_believe_any_argument(toy):
+    def refuses(x):
+        """x, or ValueError where it is negative."""
+        if x < 0:
+            raise ValueError("x must not be negative")
+        return x
+
+    def hangs(x):
+        while x < 0:
+            x -= 1
+        return x
+
+    x = exercise(refuses, seconds=0.4)
+    x.check(points=1)(lambda rng: iter([{"x": rng.random()}, {"x": -rng.random()}]))
+    x.misconception("Anything goes.")(goes_on := lambda x: x)
+    x.misconception("Half of anything goes.")(lambda x: x / 2)
+    (verdict,) = grade(x, hangs, 3)
+    assert verdict.got["raised"] == "TimeLimit"
+    assert verdict.misconceptions == (goes_on,)
+    said = dict(lines(verdict))
+    assert said["for"].startswith("refuses(x=-0.")
+    assert said["expected"] == "ValueError: x must not be negative"
+    (verdict,) = grade(x, lambda x: hangs(-1), 3)
+    assert verdict.misconceptions == ()
+
+
 def test_a_hang_inside_a_library_names_the_learners_line(toy):
     def sleeps(step, v_next, gamma):
         for _ in range(10**9):
@@ -234,7 +261,9 @@ def test_a_changed_argument_is_a_fault_even_with_the_right_answer(toy):
         return got
 
     verdicts = grade(toy, in_place, 3)
-    assert {v.difference for v in verdicts} == {"changed its argument v_next in place"}
+    assert {v.difference for v in verdicts} == {
+        "changed its argument v_next in place: copy it first, for example with np.array"
+    }
     shown = explain(verdicts[0], local(in_place, 5, toy))
     assert shown.got["changed"] == ["v_next"]
 

@@ -37,7 +37,9 @@ def gap(got: Data, expected: Data, tolerance: float) -> Gap:
             f"{_event(expected, 'returning', 'raising')}",
         )
     if got["changed"]:
-        return Gap(inf, f"changed its argument {', '.join(got['changed'])} in place")
+        names = ", ".join(got["changed"])
+        advice = "copy it first, for example with np.array"
+        return Gap(inf, f"changed its argument {names} in place: {advice}")
     gaps = [_tree("", got["value"], expected["value"], tolerance)]
     for name, e in expected["gradients"].items():
         g = got["gradients"].get(name)
@@ -72,7 +74,7 @@ def _tree(path: str, got: Data, expected: Data, tolerance: float) -> Gap:
         return _leaf(path, _packed(got, expected), decode(expected), tolerance)
     theirs = _parts(got)
     if theirs is None or (_named(expected) and not _named(got)):
-        return Gap(inf, f"{path} is {kind(got)} instead of {kind(expected)}".strip())
+        return _other(path, kind(got), kind(expected))
     if odd := [n for n in [*parts, *theirs] if (n in parts) != (n in theirs)]:
         word = "lacks part" if odd[0] in parts else "has an unexpected part"
         return Gap(inf, f"{path} {word} {odd[0]}".strip())
@@ -114,10 +116,19 @@ def _leaf(path: str, got: Any, expected: Any, tolerance: float) -> Gap:
         return _other(path, f"shape {g.shape}", f"{e.shape}", "")
     if (wanted := _class(e)) not in (_class(g), "float") or (_class(g) == "bool" != wanted):
         return _other(path, f"{g.dtype}", f"{e.dtype}", "of type ")
-    return _numbers(path, g.astype(float), e.astype(float), tolerance)
+    found = _numbers(path, g, e, tolerance)
+    if "float32" in str(got.dtype if hasattr(got, "dtype") else "") and _near(g, e):
+        found = found._replace(text=found.text + " (float32: compute in float64)")
+    return found
 
 
-def _numbers(path: str, g: Any, e: Any, tolerance: float) -> Gap:
+def _near(g: Any, e: Any) -> bool:
+    """Whether two arrays differ by no more than rounding may: float64 was expected, then."""
+    return e.dtype == np.float64 and np.allclose(g, e, 1e-4, 1e-4, equal_nan=True)
+
+
+def _numbers(path: str, got: Any, expected: Any, tolerance: float) -> Gap:
+    g, e = got.astype(float), expected.astype(float)
     with np.errstate(all="ignore"):
         size = np.abs(g - e) / (tolerance * np.maximum(1, np.abs(e)))
     equal = (g == e) | (np.isnan(g) & np.isnan(e))
@@ -127,11 +138,16 @@ def _numbers(path: str, g: Any, e: Any, tolerance: float) -> Gap:
     at = tuple(int(i) for i in np.argwhere(size > 1)[0])
     index = f"[{', '.join(map(str, at))}]" if at else ""
     d = 4 if abs(g[at] - e[at]) > 1e-3 * abs(e[at]) else 12  # enough digits to see it
-    return Gap(float(size.max()), f"{path}{index} {g[at]:.{d}g} instead of {e[at]:.{d}g}".strip())
+    words = [
+        str(bool(x[at])) if x.dtype.kind == "b" else f"{float(x[at]) + 0.0:.{d}g}"
+        for x in (got, expected)
+    ]
+    return Gap(float(size.max()), f"{path}{index} {' instead of '.join(words)}".strip())
 
 
 def _other(path: str, got: str, expected: str, verb: str = "is ") -> Gap:
-    return Gap(inf, f"{path} {verb}{got} instead of {expected}".strip())
+    advice = "" if path or got != "None" else ": is a `return` missing?"
+    return Gap(inf, f"{path} {verb}{got} instead of {expected}{advice}".strip())
 
 
 def _tensor(x: Any) -> bool:

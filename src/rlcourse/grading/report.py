@@ -5,7 +5,7 @@ from textwrap import wrap
 from . import desk
 from .plain import Data
 from .run import Graded
-from .show import LONGEST, arguments, call, show
+from .show import LONGEST, arguments, brief, call, show
 from .verdict import Verdict
 from .window import OWN
 
@@ -31,14 +31,15 @@ def lines(v: Verdict) -> Lines:
 
 
 def _failure(v: Verdict, got: Data) -> Lines:
-    if got.get("raised") == "TimeLimit":  # which line it is says more than the case
-        return [("got", result(got))]
-    return [
-        ("for", arguments(v.check.exercise.name, (v.question or {})["case"])),
-        ("got", result(got)),
-        ("expected", result(v.expected or {})),
-        ("difference", v.difference),
-    ]
+    hung = got.get("raised") == "TimeLimit"  # which line it is says more than the whole case
+    shown = (brief if hung else arguments)(v.check.exercise.name, (v.question or {})["case"])
+    found = [("for", shown), ("got", result(got)), ("expected", expectation(v.expected or {}))]
+    return found if hung else [*found, ("difference", v.difference)]
+
+
+def expectation(expected: Data) -> str:
+    """The right answer; of an error without the course's own lines."""
+    return result(expected | {"where": []} if "raised" in expected else expected)
 
 
 def _help(v: Verdict, got: Data) -> Lines:
@@ -57,7 +58,7 @@ def _help(v: Verdict, got: Data) -> Lines:
 def repeat(v: Verdict) -> str:
     """A line of Python that calls the learner's function on the case once more."""
     exercise = v.check.exercise
-    line = call(exercise.name, (v.question or {})["case"])
+    line = call(exercise.name, (v.question or {})["case"], exercise.types)
     if len(line) <= LONGEST:
         return line
     number = exercise.checks.index(v.check)

@@ -1,5 +1,6 @@
 """Plain data as a reader sees them, and as Python that makes them again."""
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -31,7 +32,7 @@ def show(tree: Data, indent: int = 0, base: int | None = None) -> str:
         case str() if "\n" in tree:
             return f"\n{' ' * indent}".join(tree.splitlines())
         case float():
-            return repr(float(f"{tree:.6g}"))
+            return repr(float(f"{tree:.6g}") + 0.0)
     return repr(decode(tree))
 
 
@@ -39,6 +40,20 @@ def arguments(name: str, case: Data) -> str:
     """A call as a reader sees it, one argument a line."""
     shown = ",\n".join(f"    {k} = {show(x, 7 + len(k), 4)}" for k, x in case.items())
     return f"{name}(\n{shown})"
+
+
+def brief(name: str, case: Data) -> str:
+    """A call in one line: arrays by their shape, records by their name."""
+
+    def short(x: Data) -> str:
+        match x:
+            case {"shape": shape}:
+                return f"<shape {tuple(shape)}>"
+            case {"record": record}:
+                return f"{record}(...)"
+        return show(x) if not isinstance(x, dict | list) else "..."
+
+    return f"{name}({', '.join(f'{k}={short(x)}' for k, x in case.items())})"
 
 
 def numbers(tree: Data) -> Any:
@@ -78,7 +93,9 @@ def _array(x: Any, indent: int) -> str:
 
 
 def code(tree: Data) -> str:
-    """Python that makes the value again, exactly; np and torch stand for their libraries."""
+    """Python that makes the value again, exactly, but 0.0 for -0.0; np and torch stand for their
+    libraries.
+    """
     match tree:
         case {"record": name, "fields": fields}:
             return f"{name}({', '.join(f'{k}={code(v)}' for k, v in fields.items())})"
@@ -95,6 +112,8 @@ def code(tree: Data) -> str:
             return _made("torch.tensor", "torch.full", f"torch.{dtype}", tree)
         case float() if not isfinite(tree):
             return f"float('{tree}')"
+        case float():
+            return repr(tree + 0.0)
     return repr(decode(tree))
 
 
@@ -112,11 +131,26 @@ def _literal(x: Any, library: str) -> str:
         return f"[{', '.join(_literal(v, library) for v in x)}]"
     if isinstance(x, float) and not isfinite(x):
         return f"{'-' if x < 0 else ''}{library}.{'nan' if x != x else 'inf'}"
-    return repr(x)
+    return repr(x + 0.0 if isinstance(x, float) else x)
 
 
-def call(name: str, case: Data) -> str:
-    """One line of Python that calls the function on the case."""
+def call(name: str, case: Data, types: Mapping[str, Any] | None = None) -> str:
+    """One line of Python that calls the function on the case; `types` are those of its records."""
     text = f"{name}({', '.join(f'{k}={code(v)}' for k, v in case.items())})"
     imports = ["import numpy as np; "] * ("np." in text) + ["import torch; "] * ("torch." in text)
+    imports += [f"from {(types or {})[n].__module__} import {n}; " for n in _records(case, types)]
     return "".join(imports) + text
+
+
+def _records(tree: Data, types: Mapping[str, Any] | None) -> list[str]:
+    """The names of the records in plain data that have a type, each once."""
+    match tree:
+        case {"record": name, "fields": fields}:
+            inside = [name] * (name in (types or {})) + _records(fields, types)
+        case dict():
+            inside = [n for v in tree.values() for n in _records(v, types)]
+        case list():
+            inside = [n for v in tree for n in _records(v, types)]
+        case _:
+            inside = []
+    return list(dict.fromkeys(inside))

@@ -6,13 +6,14 @@ got = seen.by(got)
 """
 
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 from .worker import Data, Function, Stop
 
@@ -62,8 +63,11 @@ class Seen:
 
 @contextmanager
 def window(reference: Function | None = None) -> Iterator[Seen]:
-    """Run the learner's code inside: prints are kept short, warnings dropped, input is empty."""
-    seen, stdin = Seen(), sys.stdin
+    """Run the learner's code inside: prints are kept short, warnings dropped, input is empty.
+
+    os._exit becomes exit: it would end the whole run, and with status 0 as if all were right.
+    """
+    seen, stdin, leave = Seen(), sys.stdin, os._exit
     before = len(_calls)
     with (
         redirect_stdout(seen.ear),
@@ -72,12 +76,16 @@ def window(reference: Function | None = None) -> Iterator[Seen]:
         _closed(reference),
     ):
         warnings.simplefilter("ignore")
-        sys.stdin = io.StringIO()
+        sys.stdin, os._exit = io.StringIO(), _exits
         try:
             yield seen
         finally:
-            sys.stdin = stdin
+            sys.stdin, os._exit = stdin, leave
             seen.own = len(_calls) > before
+
+
+def _exits(status: int) -> NoReturn:
+    raise SystemExit(f"os._exit({status!r}) would end the whole run")
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def test_reset_keeps_every_older_file(master):
     assert "kept as walk.py.2.bak" in master.says("reset", "tabular/walk").stdout
     run = master.says("reset", "best")
     assert run.returncode == 2
-    assert "TOPIC" in run.stderr
+    assert run.stderr == "rlcourse: reset takes a topic: rlcourse reset walk\n"
 
 
 def test_hints_climb_a_ladder(learner):
@@ -165,7 +165,16 @@ def test_progress_counts_and_says_what_is_next(learner, solve):
     file = learner.desk / "tabular/walk.py"
     file.write_text(file.read_text("utf-8").replace("np.where", "np.nowhere"), "utf-8")
     learner.says("check", "walk")
-    assert "5 of 7 points" in learner.says("progress").stdout  # what is earned stays
+    text = learner.says("progress").stdout  # what is earned stays
+    assert text.startswith("Best so far")
+    assert "5 of 7 points" in text
+
+
+def test_progress_calls_nothing_wrong_that_is_unwritten_again(learner):
+    learner.writes("chain_target", "    return chain.r + gamma * v_next\n")
+    learner.says("check", "walk")
+    learner.says("reset", "walk")
+    assert re.search(r"  chain_target +██░░ +2/4 +…", learner.says("progress").stdout)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +195,7 @@ def test_an_unknown_word_is_a_usage_error_with_a_suggestion(learner):
         run = learner.says(*command)
         assert run.returncode == 2
         assert run.stderr.startswith("rlcourse: no topic")
+        assert ("(topics: tabular/walk, " in run.stderr) == (command[0] != "hint")
         assert ("did you mean" in run.stderr) == (command[0] != "watch")
     assert learner.says("nonsense").returncode == 2
 

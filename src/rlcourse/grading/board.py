@@ -33,12 +33,12 @@ def judged(graded: Graded) -> Row:
 
 
 def recorded(record: Mapping[str, records.Entry], exercise: Exercise) -> Row:
-    """The row of what the record says."""
+    """The row of what the record says: the best so far, whatever the desk holds now."""
     old = record.get(records.key(exercise), records.Entry())
     said = ["changed since: check it again"] if records.changed(record, exercise) else []
     said += [f"solution seen {old.solution}"] if old.solution else []
     points = min(old.points, exercise.points)
-    mark = "✓" if records.passed(record, exercise) else "✗" if points else "…"
+    mark = "✓" if records.passed(record, exercise) else "…"  # it may be unwritten again
     return Row(exercise.topic, exercise.name, points, exercise.points, mark, "; ".join(said))
 
 

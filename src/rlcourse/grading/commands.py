@@ -94,7 +94,10 @@ def progress(given: Namespace) -> int:
 def reset(given: Namespace) -> int:
     """Start a topic afresh; what you wrote is kept beside it as .bak."""
     wanted = course.select([given.topic])
-    if len(wanted) != 1 or given.topic in course.names(topic := next(iter(wanted))):
+    topic = next(iter(wanted))
+    if given.topic in course.names(topic):
+        raise ValueError(f"reset takes a topic: rlcourse reset {topic.rpartition('/')[2]}")
+    if len(wanted) != 1:
         raise ValueError(f"TOPIC: expected one of {', '.join(course.topics())}, got {given.topic}")
     kept = desks.reset(topic)
     print(f"{desks.path(topic)}: fresh" + (f"; yours is kept as {kept.name}" if kept else ""))

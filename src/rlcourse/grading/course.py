@@ -81,7 +81,8 @@ def _meant(word: str, every: list[str]) -> dict[str, list[str]]:
     if setting := [t for t in every if word in names(t)]:
         return {t: [word] for t in setting}
     known = {n for t in every for n in (*t.split("/"), t, *names(t))}
-    raise ValueError(f"no topic or exercise is called {word}{_nearest(word, sorted(known))}")
+    near = _nearest(word, sorted(known))
+    raise ValueError(f"no topic or exercise is called {word}{near} (topics: {', '.join(every)})")
 
 
 def _nearest(word: str, known: list[str]) -> str:

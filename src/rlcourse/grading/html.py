@@ -79,7 +79,7 @@ def progress(rows: Iterable[Row], says: str, data: str) -> str:
     """The board as a table, with the record to download."""
     rows = list(rows)
     heads = "".join(
-        f'<th scope="col" style="{CELL}">{h}</th>' for h in ("exercise", "points", "state")
+        f'<th scope="col" style="{CELL}">{h}</th>' for h in ("exercise", "best so far", "state")
     )
     link = b64encode(data.encode()).decode()
     return (

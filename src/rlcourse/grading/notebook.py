@@ -14,6 +14,7 @@ from .plain import decode
 from .run import Graded, judged
 from .worker import Function
 
+BEST = "Best so far, whatever your files hold now"
 _earned: record.Record = {}
 
 
@@ -66,7 +67,7 @@ class Progress:
     data: str
 
     def __repr__(self) -> str:
-        return "\n".join([*board.lines(self.rows), self.next])
+        return "\n".join([f"{BEST}:", *board.lines(self.rows), self.next])
 
     def _repr_html_(self) -> str:
         return html.progress(self.rows, self.next, self.data)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rlcourse.exercises.tabular import gridworld as exercises
+from rlcourse.figures.tabular import grid_map
 from rlcourse.figures.tabular import gridworld as f
 from rlcourse.results import load
 from rlcourse.tabular import gridworld as g
@@ -41,7 +42,7 @@ def test_both_routes_are_optimal_for_the_price_they_suit():
 
 
 def test_the_optimal_arrows_cut_the_cheap_swamp_and_avoid_the_dear_one():
-    cheap, dear = (f.route_of(w, best_actions(w), 0) for w in (g.ZHAO, ZHAO_10))
+    cheap, dear = (grid_map.route_of(w, best_actions(w), 0) for w in (g.ZHAO, ZHAO_10))
     assert set(cheap) & set(g.ZHAO.forbidden)
     assert not set(dear) & set(g.ZHAO.forbidden)
     assert cheap[-1] == dear[-1] == 17

@@ -54,6 +54,7 @@ class Exercise:
     tolerance  relative to max(1, |expected|)
     judge      judge(got, expected, **case) -> what is wrong, or None; where several are right
     nudge      the first rung of the hint ladder
+    worked     the case of the last rung; without one, a small case of the first check
     seconds    time limit of one check
     """
 
@@ -61,6 +62,7 @@ class Exercise:
     tolerance: float = 1e-9
     judge: Judge | None = None
     nudge: str = ""
+    worked: Case = field(default_factory=dict)
     seconds: float = 2.0
     checks: list["Check"] = field(default_factory=list)
     misconceptions: dict[Function, str] = field(default_factory=dict)

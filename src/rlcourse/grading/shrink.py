@@ -35,12 +35,33 @@ def simpler(case: Data) -> Iterator[Data]:
         alone = [[i] for i in range(size)]
         without = [[j for j in range(size) if j != i] for i in range(size)]
         for keep in alone + without:
-            yield over(case, partial(_fewer, size=size, keep=keep))
+            numbered = _renumbered(case, size, keep)
+            yield over(numbered, partial(_fewer, size=size, keep=keep))
     for name in case:
         for digits in (0, 1):
             rounder = {**case, name: rounded(case[name], digits)}
             if rounder != case:
                 yield rounder
+
+
+def _renumbered(tree: Data, size: int, keep: list[int]) -> Data:
+    """The case with the states in s_next numbered as when only those of `keep` are left.
+
+    What led to one that goes leads to the first then: a smaller case, if no longer the same.
+    """
+    match tree:
+        case {"record": _, "fields": {"s_next": {"array": _, "shape": [n, *_]} as x} as fields}:
+            s_next = decode(x)
+            if n == size and ((s_next >= 0) & (s_next < n)).all():
+                new = np.zeros(n, s_next.dtype)
+                new[keep] = np.arange(len(keep))
+                return {**tree, "fields": {**fields, "s_next": encode(new[s_next])}}
+            return tree
+        case dict():
+            return {k: _renumbered(v, size, keep) for k, v in tree.items()}
+        case list():
+            return [_renumbered(v, size, keep) for v in tree]
+    return tree
 
 
 def shapes(case: Data) -> list[tuple[int, ...]]:

@@ -14,7 +14,9 @@ from rlcourse.tabular.mdp import MDP, PolicyModel
 # ------------------------------------------------------------------------------- moves
 
 move = exercise(
-    gridworld.move, nudge="Go by row and column: which of the two does each action change?"
+    gridworld.move,
+    nudge="Go by row and column: which of the two does each action change?",
+    worked={"s": np.array([3, 3, 0]), "a": np.array([1, 2, 4]), "n_rows": 3, "n_cols": 4},
 )
 
 
@@ -68,6 +70,7 @@ def test_a_wall_bumps_back_into_the_same_cell(rng):
 
 @move.check(points=1)
 def test_staying_is_no_bump_not_even_at_a_wall(rng):
+    """staying is no bump, not even at a wall"""
     for n_rows, n_cols in ((4, 5), (5, 3)):
         (s, a), (more, b) = walls(rng, n_rows, n_cols), inner(rng, n_rows, n_cols)
         stay = rng.integers(0, n_rows * n_cols, 2)
@@ -142,6 +145,18 @@ def leaves_the_map_by_one_cell(s, a, n_rows, n_cols):
 def takes_the_actions_in_the_order_of_frozen_lake(s, a, n_rows, n_cols):
     row, col = stepped(s, a, n_cols, rows=(0, 1, 0, -1, 0), cols=(-1, 0, 1, 0, 0))
     return bounded(s, row, col, n_rows, n_cols)
+
+
+@move.misconception("That is up, down, left, right. Here: 0 up, 1 right, 2 down, 3 left, 4 stay.")
+def takes_the_actions_in_opposite_pairs(s, a, n_rows, n_cols):
+    row, col = stepped(s, a, n_cols, rows=(-1, 1, 0, 0, 0), cols=(0, 0, -1, 1, 0))
+    return bounded(s, row, col, n_rows, n_cols)
+
+
+@move.misconception("The two answers are swapped: where one is comes first, Move(s_next, bumped).")
+def swaps_the_two_answers(s, a, n_rows, n_cols):
+    s_next, bumped = bounded(s, *stepped(s, a, n_cols), n_rows, n_cols)
+    return Move(bumped, s_next)
 
 
 @move.misconception("bumped is upside down: it is True where the wall was in the way.")
@@ -270,6 +285,29 @@ def discounts_each_step_twice(r, gamma):
     return mdp.discounted_returns(r, gamma**2)
 
 
+@discounted_returns.misconception("G_{t+1} must be finished before G_t: go backwards.")
+def runs_forwards(r, gamma):
+    g = 1.0 * r
+    for t in range(r.shape[-1] - 1):
+        g[..., t] += gamma * g[..., t + 1]
+    return g
+
+
+@discounted_returns.misconception(
+    "The first step has a return too: a loop down to 0 is range(T - 1, -1, -1), not ..., 0, -1)."
+)
+def forgets_the_first_step(r, gamma):
+    g = 1.0 * r
+    for t in range(r.shape[-1] - 2, 0, -1):
+        g[..., t] += gamma * g[..., t + 1]
+    return g
+
+
+@discounted_returns.misconception("What was appended last is G_0: turn the list round at the end.")
+def leaves_the_returns_in_reverse(r, gamma):
+    return mdp.discounted_returns(r, gamma)[..., ::-1]
+
+
 @discounted_returns.control
 def returns_by_a_triangle_of_powers(r, gamma):
     t = np.arange(r.shape[-1])
@@ -320,7 +358,17 @@ def draw_policy(rng, m):
 # ------------------------------------------------------------------------------- policy model
 
 policy_model = exercise(
-    mdp.policy_model, nudge="How likely is one outcome under π? Add that up by where it leads."
+    mdp.policy_model,
+    nudge="How likely is one outcome under π? Add that up by where it leads.",
+    worked={
+        "mdp": MDP(
+            np.array([[[0, 1], [1, 1]], [[0, 1], [0, 0]]]),
+            np.array([[[0.9, 0.1], [0.5, 0.5]], [[0.7, 0.3], [1.0, 0.0]]]),
+            np.array([[[0.0, 1.0], [2.0, 4.0]], [[0.0, 10.0], [1.0, 0.0]]]),
+            np.array([[[False, False], [False, False]], [[False, True], [False, False]]]),
+        ),
+        "pi": np.array([[0.8, 0.2], [1.0, 0.0]]),
+    },
 )
 
 
@@ -372,6 +420,14 @@ def loses_repeated_successors(mdp, pi):
 @policy_model.misconception("Where the episode ends nothing follows: leave such outcomes out of P.")
 def goes_on_after_the_end(mdp, pi):
     return modelled(mdp, weights(mdp, pi))
+
+
+@policy_model.misconception("An end is no loop: what ends leads nowhere, so leave it out of P.")
+def stays_for_ever_where_it_ends(mdp, pi):
+    here = np.arange(len(pi))[:, None, None]
+    return modelled(
+        mdp._replace(s_next=np.where(mdp.terminated, here, mdp.s_next)), weights(mdp, pi)
+    )
 
 
 @policy_model.misconception("The last reward is real: an end cuts off P, not r.")
@@ -438,7 +494,18 @@ def models_by_one_hot(mdp, pi):
 # ------------------------------------------------------------------------------- action values
 
 action_values = exercise(
-    mdp.action_values, nudge="One outcome gives r now and γ v(s') later. Average over the outcomes."
+    mdp.action_values,
+    nudge="One outcome gives r now and γ v(s') later. Average over the outcomes.",
+    worked={
+        "mdp": MDP(
+            np.array([[[0, 1]], [[0, 1]]]),
+            np.array([[[0.9, 0.1]], [[0.7, 0.3]]]),
+            np.array([[[0.0, 1.0]], [[0.0, 10.0]]]),
+            np.array([[[False, False]], [[False, True]]]),
+        ),
+        "v": np.array([2.0, 4.0]),
+        "gamma": 0.5,
+    },
 )
 
 
@@ -513,6 +580,11 @@ def weighs_outcomes_alike(mdp, v, gamma):
     return (mdp.r + gamma * future(mdp, v)).mean(-1)
 
 
+@action_values.misconception("Each outcome happens only with its p: multiply by p before the sum.")
+def adds_the_outcomes_up_without_p(mdp, v, gamma):
+    return (mdp.r + gamma * future(mdp, v)).sum(-1)
+
+
 @action_values.misconception("p sums to 1 already: sum p × (…), don't divide by K once more.")
 def divides_by_the_number_of_outcomes(mdp, v, gamma):
     return (mdp.p * (mdp.r + gamma * future(mdp, v))).mean(-1)
@@ -535,6 +607,14 @@ def gives_the_best_value_alone(mdp, v, gamma):
 )
 def bootstraps_only_at_the_end(mdp, v, gamma):
     return (mdp.p * (mdp.r + gamma * mdp.terminated * v[mdp.s_next])).sum(-1)
+
+
+@action_values.misconception(
+    "Where one outcome ends, the others of that state go on: mask each outcome by itself."
+)
+def masks_the_whole_state(mdp, v, gamma):
+    on = ~mdp.terminated.any((1, 2), keepdims=True)
+    return (mdp.p * (mdp.r + gamma * on * v[mdp.s_next])).sum(-1)
 
 
 @action_values.control
@@ -719,6 +799,25 @@ def turns_the_bound_upside_down(mdp, pi, gamma, tolerance):
 def takes_the_best_action(mdp, pi, gamma, tolerance):
     refuse(gamma, tolerance)
     return gridworld.value_iteration(mdp, gamma, tolerance).v
+
+
+@iterative_evaluation.misconception("The bound is for v after the sweep: return the new v.")
+def returns_the_values_before_the_last_sweep(mdp, pi, gamma, tolerance):
+    refuse(gamma, tolerance)
+    p, r = modelled(mdp, weights(mdp, pi) * ~mdp.terminated, weights(mdp, pi))
+    v, change = np.zeros(len(pi)), np.inf
+    while gamma * change > (1 - gamma) * tolerance:
+        before, v = v, r + gamma * p @ v
+        change = np.abs(v - before).max()
+    return before
+
+
+@iterative_evaluation.misconception(
+    "before and v are one array, so the change is always 0: make a new array, not v[:] = ..."
+)
+def compares_an_array_with_itself(mdp, pi, gamma, tolerance):
+    refuse(gamma, tolerance)
+    return swept(mdp, pi, gamma, lambda d: True)
 
 
 @iterative_evaluation.misconception("Where the episode ended nothing follows: mask v(s_next).")

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.grading.conftest import Learner
+from tests.grading.conftest import RIGHT, Learner
 
 HEAD = "    if not 0 <= gamma <= 1:\n        raise ValueError\n"
 LOOP = """\
@@ -259,6 +259,17 @@ def test_two_workers_of_pytest_keep_one_board(master):
     assert "7 of 7 points" in run.stdout
     record = json.loads((master.desk / ".progress.json").read_text("utf-8"))
     assert sum(e["points"] for e in record["exercises"].values()) == 7
+
+
+def test_a_run_of_pytest_outlives_an_exit_at_once(master):
+    file = master.desk / "tabular/walk.py"
+    text = file.read_text("utf-8")
+    file.write_text(text.replace(RIGHT["best"], "    import os\n    os._exit(0)\n"), "utf-8")
+    run = master.pytest("exercises", "-q")
+    assert run.returncode == 1
+    assert "os._exit(0) would end the whole run" in run.stdout
+    assert "6 of 7 points" not in run.stdout  # next_target calls it
+    assert "5 of 7 points" in run.stdout
 
 
 def test_torch_exercises_are_judged_with_their_gradients(newcomer):

@@ -1,4 +1,4 @@
-# desk 616865c6dcff: the hash of what follows. Edit below, and the file is yours.
+# desk 3c6b0b2e6e6a: the hash of what follows. Edit below, and the file is yours.
 """Your desk for tabular/gridworld. Write the functions, then: rlcourse check gridworld"""
 
 from typing import NamedTuple
@@ -73,7 +73,7 @@ def policy_model(mdp: MDP, pi: Floats) -> PolicyModel:
 
     pi (S, A) -> (S, S) and (S,). An outcome that ends the episode leads nowhere, so that
     v = r_π + γ P_π v holds without a special case; outcomes with the same successor add up.
-    Zhao, eq. 2.10 and 2.11.
+    Zhao, section 2.6.
     """
     raise NotImplementedError
 
@@ -81,7 +81,7 @@ def policy_model(mdp: MDP, pi: Floats) -> PolicyModel:
 def action_values(mdp: MDP, v: Floats, gamma: float) -> Floats:
     """q(s, a) = Σ_k p [r + γ (1 - terminated) v(s_next)]  (eq-action-values).
 
-    v (S,) -> q (S, A). Sutton & Barto, eq. 4.6; Zhao, eq. 2.20.
+    v (S,) -> q (S, A). Sutton & Barto, eq. 4.6; Zhao, section 2.8.
     """
     raise NotImplementedError
 
@@ -91,6 +91,6 @@ def iterative_evaluation(mdp: MDP, pi: Floats, gamma: float, tolerance: float) -
 
     The true error is at most γ / (1 - γ) times the largest change of the last sweep.
     pi (S, A) -> v (S,). Raises ValueError unless 0 <= gamma < 1 and tolerance > 0.
-    Zhao, algorithm of section 2.7.2, which doesn't say when to stop.
+    Zhao, section 2.7, which doesn't say when to stop.
     """
     raise NotImplementedError

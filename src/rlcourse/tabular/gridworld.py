@@ -208,7 +208,7 @@ def closed_form(mdp: MDP, pi: ArrayLike, gamma: float) -> Floats:
 
     pi (S, A) -> v (S,). Raises ValueError where pi is no policy, gamma lies outside [0, 1], or
     gamma = 1 and the policy never ends from some state (the matrix is singular then).
-    Zhao, eq. 2.8.
+    Zhao, section 2.7.
     """
     pi = check_policy(mdp, pi)
     _check.interval("gamma", gamma, 0, 1)
@@ -239,7 +239,7 @@ def iterative_evaluation(mdp: MDP, pi: Floats, gamma: float, tolerance: float) -
 
     The true error is at most γ / (1 - γ) times the largest change of the last sweep.
     pi (S, A) -> v (S,). Raises ValueError unless 0 <= gamma < 1 and tolerance > 0.
-    Zhao, algorithm of section 2.7.2, which doesn't say when to stop.
+    Zhao, section 2.7, which doesn't say when to stop.
     """
     if not 0 <= gamma < 1:
         raise ValueError(f"gamma must lie in [0, 1) for the error bound, got {gamma!r}")
@@ -257,7 +257,7 @@ def value_iteration(mdp: MDP, gamma: float, tolerance: float = 1e-9) -> Solution
 
     With gamma = 1 no bound on the error exists: the sweeps stop once nothing changes by more than
     the tolerance. Raises ValueError unless 0 <= gamma <= 1 and tolerance > 0, for gamma = 1 where
-    some state has no way to an end, and where 100 000 sweeps don't suffice. Zhao, algorithm 4.1.
+    some state has no way to an end, and where 100 000 sweeps don't suffice. Zhao, section 4.1.
     """
     _check.interval("gamma", gamma, 0, 1)
     _check.positive("tolerance", tolerance)

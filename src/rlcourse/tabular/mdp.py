@@ -171,7 +171,7 @@ def discounted_returns(r: Floats, gamma: float) -> Floats:
 def action_values(mdp: MDP, v: Floats, gamma: float) -> Floats:
     """q(s, a) = Σ_k p [r + γ (1 - terminated) v(s_next)]  (eq-action-values).
 
-    v (S,) -> q (S, A). Sutton & Barto, eq. 4.6; Zhao, eq. 2.20.
+    v (S,) -> q (S, A). Sutton & Barto, eq. 4.6; Zhao, section 2.8.
     """
     future = gamma * (1 - mdp.terminated) * v[mdp.s_next]
     return np.asarray((mdp.p * (mdp.r + future)).sum(-1))
@@ -198,7 +198,7 @@ def policy_model(mdp: MDP, pi: Floats) -> PolicyModel:
 
     pi (S, A) -> (S, S) and (S,). An outcome that ends the episode leads nowhere, so that
     v = r_π + γ P_π v holds without a special case; outcomes with the same successor add up.
-    Zhao, eq. 2.10 and 2.11.
+    Zhao, section 2.6.
     """
     weight = pi[:, :, None] * mdp.p
     p = np.zeros((len(pi), len(pi)))

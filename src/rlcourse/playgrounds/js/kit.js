@@ -238,7 +238,7 @@ p { margin: 0; }
 .math sub { font-size: .75em; line-height: 0; margin-left: 1px; }
 .sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .panel { background: var(--panel); border-radius: 10px; padding: .75rem .85rem; }
-.row { display: flex; flex-wrap: wrap; gap: .35rem; align-items: center; }
+.row { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; } .row button { padding-inline: .42rem; }
 button { font: inherit; font-size: .88rem; line-height: 1.25; color: var(--ink); background: var(--card); border: 1px solid var(--edge);
   border-radius: 8px; padding: .34rem .6rem; min-height: 36px; cursor: pointer; }
 button:hover { border-color: var(--accent); }

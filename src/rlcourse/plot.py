@@ -32,12 +32,13 @@ BLUE, RED, GREEN, PURPLE, OCHRE, GREY = (
 )
 PALETTE = (BLUE, RED, GREEN, PURPLE, OCHRE, GREY)
 
-COLOUR_OF = {  # one colour per algorithm in the whole book
-    "closed form": GREY,
-    "iterative evaluation": BLUE,
-    "value iteration": GREEN,
+COLOUR_OF = {  # one colour per method in the whole book
+    "closed form": BLUE,
+    "structured grid": GREEN,
+    "sweeps": OCHRE,
     "sampled returns": PURPLE,
-    "bound": RED,
+    "quantecon": RED,
+    "plain Python": GREY,
 }
 
 STYLE: Any = {

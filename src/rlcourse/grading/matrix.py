@@ -23,8 +23,8 @@ HEAD = """\
 A grader that lets a wrong answer pass is a bug. So the exercises are tested before they test
 anybody, by a gate that every one of them must pass. This page is generated from its findings.
 
-- **Misconceptions** are wrong answers that people really give. Each must fail, and is then called
-  by its name. In the tables ● marks a check that catches it.
+- **Misconceptions** are wrong answers that a learner is likely to give. Each must fail, and is then
+  called by its name. In the tables ● marks a check that catches it.
 - **Mutants** are all functions one slip away from the right one: a swapped operator, a dropped
   term, a shifted index, another axis. Each must fail with every seed tried, or was looked at by a
   person who says below why it is no mistake (*alike*).

@@ -466,12 +466,10 @@ def _short(x: float) -> str:
 def draw_benchmark(data: Benchmark) -> Picture:
     """Seconds against the size of the world, and steps per second of random walks."""
     left, axes = panel("Seconds to the exact values", (3.5, 3.2))
-    looks = zip(
-        sorted(data.seconds), PALETTE, ("o-", "s--", "^-.", "v:", "D-", "x--"), strict=False
-    )
-    for method, colour, look in looks:
-        y = data.seconds[method]
+    looks = ("o-", "s--", "^-.", "v:", "D-")
+    for (method, y), look in zip(sorted(data.seconds.items()), looks, strict=True):
         seen = np.isfinite(y)
+        colour = COLOUR_OF[method]
         axes.loglog(data.n[seen], y[seen], look, color=colour, markersize=4, label=method)
     axes.set_xticks(data.n, [f"{n:g}×{n:g}" for n in data.n])
     axes.minorticks_off()
@@ -487,6 +485,7 @@ def draw_benchmark(data: Benchmark) -> Picture:
     axes.set_xscale("log")
     labels = [name.removeprefix("ours, ").replace("gymnasium loop", "loop") for name in names]
     labels = [label.removeprefix("gymnasium ") for label in labels]
+    labels[names.index("ours, 1 walkers")] = "1 walker"
     axes.set_yticks(range(len(names)), labels)
     axes.invert_yaxis()
     axes.margins(x=0.25)

@@ -66,6 +66,13 @@ def positive(name: str, x: float) -> float:
     return float(x)
 
 
+def step_size(name: str, x: float) -> float:
+    """x as a float; ValueError unless 0 < x <= 1."""
+    if not 0 < x <= 1:
+        raise ValueError(f"{name} must lie in (0, 1], got {x!r}")
+    return float(x)
+
+
 def positive_integer(name: str, x: int) -> int:
     """x as an int; ValueError unless it is an integer of at least 1."""
     if isinstance(x, bool) or not isinstance(x, int | np.integer) or x < 1:

@@ -95,10 +95,47 @@ def test_undiscounted_systems_that_end_somewhere_are_solved(n: int, band: int) -
     expect_the_dense_solution(s_next, w, rng)
 
 
-def test_a_system_without_an_end_is_singular() -> None:
-    s_next = np.array([[1], [0]])
+@pytest.mark.parametrize("total", [0.0, 0.5, 0.9999])
+@pytest.mark.parametrize("spare", [0, 3])
+def test_where_each_state_leads_to_one_other_it_is_followed(total: float, spare: int) -> None:
+    """Also where the other successors have the weight 0, and where some weights are negative."""
+    rng = np.random.default_rng(spare)
+    s_next, w = rng.integers(0, 300, (300, 1 + spare)), np.zeros((300, 1 + spare))
+    w[np.arange(300), rng.integers(0, 1 + spare, 300)] = rng.choice([total, -total, 0], 300)
+    expect_the_dense_solution(s_next, w, rng)
+
+
+def test_one_state_that_leads_to_two_others_is_not_overlooked() -> None:
+    rng = np.random.default_rng(9)
+    s_next, w = banded(100, 3, 2, 0.9, rng)
+    w[np.arange(100) != 50, 1] = 0
+    expect_the_dense_solution(s_next, w, rng)
+
+
+def test_following_leads_to_an_end_without_a_discount() -> None:
+    s_next = np.maximum(np.arange(5000) - 1, 0)[:, None]
+    w = (np.arange(5000) > 0).astype(float)[:, None]
+    v = linear.solve(s_next, w, np.ones(5000))
+    np.testing.assert_array_equal(v, np.arange(1, 5001))
+
+
+def test_small_values_far_from_all_rewards_keep_their_digits() -> None:
+    s_next = np.maximum(np.arange(200) - 1, 0)[:, None]
+    v = linear.solve(s_next, np.full((200, 1), 0.9), np.eye(200)[0])
+    np.testing.assert_allclose(v, 10 * 0.9 ** np.arange(200), rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 100])
+def test_a_system_without_an_end_is_singular(n: int) -> None:
+    s_next = ((np.arange(n) + 1) % n)[:, None]
     with pytest.raises(np.linalg.LinAlgError, match="ingular"):
-        linear.solve(s_next, np.ones((2, 1)), np.ones(2))
+        linear.solve(s_next, np.ones((n, 1)), np.ones(n))
+
+
+def test_a_circle_that_turns_the_sign_is_no_singular_system() -> None:
+    s_next, w = ((np.arange(100) + 1) % 100)[:, None], np.ones((100, 1))
+    w[7] = -1
+    expect_the_dense_solution(s_next, w, np.random.default_rng(0))
 
 
 def test_no_successor_at_all_leaves_the_rewards() -> None:

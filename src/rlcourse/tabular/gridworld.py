@@ -178,17 +178,22 @@ def grid_mdp(world: GridWorld) -> MDP:
     """The MDP of a world: K = 1 outcome of each action, or A of them on a slippery floor."""
     s, a = np.meshgrid(np.arange(world.n_states), np.arange(world.n_actions), indexing="ij")
     s_next, bumped = move(s, a, world.n_rows, world.n_cols)
-    cell = np.full(world.n_states, float(world.r_step))
-    cell[list(world.forbidden)] = world.r_forbidden
-    cell[list(world.target)] = world.r_target
-    at_wall = world.r_boundary + (cell[s] if world.bump == "boundary + cell" else 0.0)
-    r = np.where(bumped, at_wall, cell[s_next])
+    cell, wall = grid_rewards(world)
+    r = np.where(bumped, wall[s], cell[s_next])
     for here, there, reward in world.jumps:
         s_next[here], r[here] = there, reward
     plain = deterministic_mdp(s_next, r)
     ends = np.zeros(world.n_states, dtype=np.bool_)
     ends[list(world.target)] = world.terminal
     return absorb(_slippery(plain, world.slip) if world.slip else plain, ends)
+
+
+def grid_rewards(world: GridWorld) -> tuple[Floats, Floats]:
+    """The rewards for entering each cell, and for bumping into the wall from it: (S,), (S,)."""
+    cell = np.full(world.n_states, float(world.r_step))
+    cell[list(world.forbidden)] = world.r_forbidden
+    cell[list(world.target)] = world.r_target
+    return cell, world.r_boundary + (world.bump == "boundary + cell") * cell
 
 
 def _slippery(mdp: MDP, slip: float) -> MDP:

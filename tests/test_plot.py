@@ -50,10 +50,38 @@ def test_a_drawing_is_made_smaller_but_its_words_are_not_touched():
     tag = '<path d="M 1.23456 2.0 \nL 3.10000 0.0009 \nz\n" style="fill: #aabbcc; stroke: none"/>'
     small = '<path d="M1.2 2L3.1 0z" style="fill:#aabbcc;stroke:none"/>'
     assert plot.compact(f"<g>\n <text>0.0001: a, M 1.23456</text>\n{tag}\n</g>") == (
-        f"<g><text>0.0001: a, M 1.23456</text>{small}</g>"
+        f"<text>0.0001: a, M 1.23456</text>{small}"
     )
+    clipped = '<g clip-path="url(#a)"><g><text>b</text></g></g><g/>'
+    assert plot.compact(clipped) == '<g clip-path="url(#a)"><text>b</text></g><g/>'
     box = '<g><path d="M 1 2 L 3 2 L 3 4 L 1 2 z" style="fill: red"/></g>'
-    assert plot.compact(box) == '<path d="M1 2L3 2L3 4z" style="fill:red"/>'
+    assert plot.compact(box) == '<path d="M1 2H3V4z" style="fill:red"/>'
+
+
+def test_lines_that_look_alike_are_one_path_and_a_grid_is_one_too():
+    thin, faint = 'style="fill:none;stroke:red"', 'style="stroke:red;stroke-opacity:0.18;"'
+    assert plot.compact(
+        f'<path d="M 0 0 L 1 1" {thin}/><path d="M 2 2 L 3 4" {thin}/><text>a</text>'
+    ) == (f'<path d="M0 0L1 1M2 2L3 4" {thin}/><text>a</text>')
+    assert plot.compact(f'<path d="M 0 0 L 1 0" {faint}/><b/><path d="M 0 1 L 0 2" {faint}/>') == (
+        f'<path d="M0 0H1M0 1V2" {faint}/><b/>'
+    )
+
+
+def test_words_that_look_alike_say_so_once():
+    words = [f'<text style="{style}" x="{i}">w</text>' for i, style in enumerate("aab")]
+    assert plot.compact("".join(words)) == (
+        f'<g style="a"><text x="0">w</text><text x="1">w</text></g>{words[2]}'
+    )
+
+
+def test_marks_that_look_alike_say_so_once():
+    mark = '<path id="m" d="M 0 0 L 1 2"/>'
+    uses = [f'<use xlink:href="#m" x="{i}" style="fill:red"/>' for i in (1, 2)]
+    assert plot.compact(mark + "".join(uses)) == (
+        '<path id="m" d="M0 0L1 2" style="fill:red"/>'
+        '<use xlink:href="#m" x="1"/><use xlink:href="#m" x="2"/>'
+    )
 
 
 def test_ids_are_unique_among_the_pictures_of_a_page():

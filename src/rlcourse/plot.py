@@ -19,6 +19,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rlcourse._svg import GRID_ALPHA, compact
+
 MIME = "application/vnd.rlcourse.html+json"  # the book shows {"html": ...} as it is
 PANEL = (3.6, 2.8)
 
@@ -39,6 +41,26 @@ COLOUR_OF = {  # one colour per method in the whole book
     "sampled returns": PURPLE,
     "quantecon": RED,
     "plain Python": GREY,
+    "Monte Carlo": PURPLE,
+    "exploring starts": OCHRE,
+    "ordinary importance sampling": RED,
+    "weighted importance sampling": GREEN,
+    "1/k": BLUE,
+    "constant step": RED,
+    "1/k²": OCHRE,
+    "value iteration": OCHRE,
+    "truncated policy iteration": GREEN,
+    "policy iteration": BLUE,
+    "MacQueen's bounds": PURPLE,
+    "in place": RED,
+    "prioritized sweeping": GREEN,
+    "grid stencil": PURPLE,
+    "pymdptoolbox": GREY,
+    "TD(0)": BLUE,
+    "Sarsa": GREEN,
+    "expected Sarsa": OCHRE,
+    "Q-learning": RED,
+    "double Q-learning": BLUE,
 }
 
 STYLE: Any = {
@@ -51,7 +73,7 @@ STYLE: Any = {
     "axes.labelsize": 8.5,
     "figure.constrained_layout.use": True,
     "font.size": 8.5,
-    "grid.alpha": 0.18,
+    "grid.alpha": GRID_ALPHA,
     "grid.color": "#000000",
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.7,
@@ -60,7 +82,11 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "rlcourse",
     "xtick.labelsize": 8,
+    "xtick.major.size": 0,  # the grid's lines end there
+    "xtick.minor.size": 0,
     "ytick.labelsize": 8,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
 }
 
 
@@ -118,39 +144,14 @@ def svg(figure: Figure, salt: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     mark = f"f{zlib.crc32(salt.encode()):08x}"  # a page holds many figures: ids must differ
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{mark}", text)
+    for i, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text))):
+        text = re.sub(rf'(\bid="|url\(#|href="#){name}(?=[")])', rf"\g<1>{mark}_{i}", text)
     text = re.sub(r"font(-family)?: [^;\"]*'DejaVu Sans'[^;\"]*", _font, text)
     text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text)
     page = 'fill="currentColor" stroke-linejoin="round" aria-hidden="true"'
     text = re.sub(r'(<svg [^>]*?) height="[^"]*"', rf"\1 {page}", text)
     text = compact(text)
     return text.replace("#000000", "currentColor").replace("#ffffff", "none").strip()
-
-
-def compact(text: str) -> str:
-    """The same drawing in half of the bytes: few decimals, no spare space, no style for all.
-
-    Matplotlib's <style> would reach every other drawing of the page. Words are left alone.
-    """
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<[^>]*>", lambda tag: _shorter(tag[0]), text)
-    text = re.sub(r"(?<=>)\s+(?=<)", "", text)
-    text = re.sub(r'<defs></defs>|<path d="[^"]*" style="fill:none"/>', "", text)
-    return re.sub(r"<g>((?:<path [^>]*/>|<text [^>]*>[^<]*</text>)?)</g>", r"\1", text)
-
-
-def _shorter(tag: str) -> str:
-    tag = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), tag)
-    tag = re.sub(r' d="[^"]*"', lambda d: _shorter_path(d[0]), tag)
-    tag = re.sub(r'M([\d. ]+)(L[^"M]*)L\1z', r"M\1\2z", tag)  # z draws the last side itself
-    tag = re.sub(r'(?<=[:;]) | transform="rotate\(-0 [^"]*"', "", tag)
-    return tag.replace(";stroke-linejoin:miter", "")
-
-
-def _shorter_path(d: str) -> str:
-    """A path with one decimal, a tenth of a point."""
-    d = re.sub(r"\d+\.\d+", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), d)
-    return re.sub(r"\s*([MLQCSTz])\s*", r"\1", d)
 
 
 def _font(match: re.Match[str]) -> str:

@@ -33,12 +33,14 @@ def draw_map(
     axes.axis("off")
     top = 1.0 if v is None else max(1e-9, float(np.abs(v).max()))
     for s in range(world.n_states):
-        row, col = divmod(s, world.n_cols)
         _draw_cell(axes, world, s, 0.0 if v is None else float(v[s]) / top)
+    for s in range(world.n_states):  # all arrows in a row, which makes them one path
         if best is not None:
-            _draw_arrows(axes, row, col, best[s])
+            _draw_arrows(axes, *divmod(s, world.n_cols), best[s])
+    low = best is not None
+    for s in range(world.n_states):
+        row, col = divmod(s, world.n_cols)
         if v is not None:
-            low = best is not None
             axes.text(
                 col + (0.93 if low else 0.5),
                 row + (0.93 if low else 0.5),

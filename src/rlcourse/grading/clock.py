@@ -53,5 +53,6 @@ def _line(ident: int | None) -> str:
     shown: FrameType | None = frame or innermost
     if shown is None:
         return ""
-    source = linecache.getline(shown.f_code.co_filename, shown.f_lineno).strip()
-    return f"line {shown.f_lineno}, in {shown.f_code.co_name}:  {source}"
+    number = shown.f_lineno or shown.f_code.co_firstlineno  # it has none between two lines
+    source = linecache.getline(shown.f_code.co_filename, number).strip()
+    return f"line {number}, in {shown.f_code.co_name}:  {source}"

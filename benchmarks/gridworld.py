@@ -10,16 +10,13 @@ by those of quantecon's faster model of one action, dense or sparse. "structured
 policy that is the same in every cell and no terminal one; the other methods don't.
 Walks: environment steps per second under the uniform policy, cut off after 100 steps, against the
 usual loop over `gymnasium.make` with its wrappers.
-On a shared machine a burst of other work would hit one method and spoil the ratio, so all take
-turns, round after round: seconds are medians over the rounds, a ratio is the median of the ratios
-within a round, with its lower and upper quartile beside it. One call to warm up, one BLAS thread.
+`timing` says how they race. One BLAS thread.
 """
 
 import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy loads
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -27,38 +24,16 @@ import gymnasium
 import numpy as np
 import scipy.sparse
 from quantecon.markov import DiscreteDP
+from timing import quartiles, race, ratios, rounded, world_of
 
 from rlcourse import gym, results
 from rlcourse.tabular import linear
-from rlcourse.tabular.gridworld import ZHAO, GridWorld, closed_form, grid_mdp, iterative_evaluation
+from rlcourse.tabular.gridworld import closed_form, grid_mdp, iterative_evaluation
 from rlcourse.tabular.mdp import MDP, Floats, Ints, uniform_policy
 from rlcourse.tabular.sampling import walk
 
 GAMMA, TOLERANCE, LIMIT = 0.99, 1e-8, 100
 WALKERS = (1, 64, 1024, 16384)
-
-
-def race(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Floats]:
-    """Seconds of a call in each round; the runs take turns, short ones in batches of 20 ms."""
-    batches: dict[str, int] = {}
-    for name, f in runs.items():
-        f()  # compiles, fills caches
-        began = time.perf_counter()
-        f()
-        batches[name] = max(1, int(0.02 / (time.perf_counter() - began)))
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, f in runs.items():
-            began = time.perf_counter()
-            for _ in range(batches[name]):
-                f()
-            seconds[name].append((time.perf_counter() - began) / batches[name])
-    return {name: np.array(x) for name, x in seconds.items()}
-
-
-def quartiles(ratios: Floats) -> dict[str, float]:
-    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
-    return {"median": middle, "low": low, "high": high}
 
 
 # ------------------------------------------------------------------------------- values
@@ -79,14 +54,6 @@ class Row(NamedTuple):
     model: Callable[[], Any]
     end_to_end: Callable[[], Any] | None
     scale: float = 1.0  # a call does 1 / scale of the work
-
-
-def world_of(n: int) -> GridWorld:
-    """Zhao's world for n = 5, else one like it: every seventh cell forbidden, one target."""
-    if n == 5:
-        return ZHAO
-    target = n * n // 2
-    return GridWorld(n, n, tuple(s for s in range(3, n * n, 7) if s != target), (target,))
 
 
 def sparse(mdp: MDP, pi: Floats) -> scipy.sparse.csr_matrix:
@@ -220,20 +187,13 @@ def evaluate(n: int, rounds: int) -> dict[str, Any]:
         peers = [x for m, x in seconds.items() if m.startswith("quantecon")]
         best = min(peers, key=lambda x: float(np.median(x)))
         for method, x in seconds.items():
-            cell = {"seconds": float(np.median(x)), "over_quantecon": quartiles(x / best)}
+            cell = {"seconds": float(np.median(x)), "over_quantecon": ratios(x, best)}
             if scale[method] == 1:  # a whole run, whose values can be checked
                 cell["error_at_most"] = bound(chain, np.asarray(runs[method]()))
                 assert cell["error_at_most"] <= TOLERANCE, (method, cell)
             table[method][way] = cell
             print(n, way, method, cell, flush=True)
     return table
-
-
-def rounded(x: Any) -> Any:
-    """The same tables with four digits: the fifth differs from run to run."""
-    if isinstance(x, dict):
-        return {key: rounded(value) for key, value in x.items()}
-    return float(f"{x:.4g}")
 
 
 # ------------------------------------------------------------------------------- walks

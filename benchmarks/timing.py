@@ -1,0 +1,64 @@
+"""What the benchmarks share: a race in turns, ratios within a round, the worlds they run on.
+
+On a shared machine a burst of other work would hit one method and spoil the ratio, so all take
+turns, round after round: seconds are medians over the rounds, a ratio is the median of the ratios
+within a round, with its lower and upper quartile beside it. One call to warm up; a script sets one
+BLAS thread before NumPy loads.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rlcourse.tabular.gridworld import ZHAO, GridWorld
+from rlcourse.tabular.mdp import Floats
+
+SLOW, FEW = 5.0, 3  # a run of more seconds than that takes part in the first rounds only
+
+
+def race(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Floats]:
+    """Seconds of a call in each round; the runs take turns, short ones in batches of 20 ms."""
+    first = {name: _seconds(f, 1) for name, f in runs.items()}  # compiles, fills caches
+    again = {name: x if x > SLOW else _seconds(runs[name], 1) for name, x in first.items()}
+    batches = {name: max(1, int(0.02 / x)) for name, x in again.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(rounds):
+        for name, f in runs.items():
+            if i < FEW or again[name] <= SLOW:
+                seconds[name].append(_seconds(f, batches[name]))
+    return {name: np.array(x) for name, x in seconds.items()}
+
+
+def _seconds(f: Callable[[], Any], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        f()
+    return (time.perf_counter() - began) / times
+
+
+def ratios(seconds: Floats, base: Floats) -> dict[str, float]:
+    """Quartiles of the ratios within a round, of the rounds that both took part in."""
+    n = min(len(seconds), len(base))
+    return quartiles(seconds[:n] / base[:n])
+
+
+def quartiles(x: Floats) -> dict[str, float]:
+    low, middle, high = np.quantile(x, (0.25, 0.5, 0.75))
+    return {"median": middle, "low": low, "high": high}
+
+
+def rounded(x: Any) -> Any:
+    """The same tables with numbers of four digits: the fifth differs from run to run."""
+    if isinstance(x, dict):
+        return {key: rounded(value) for key, value in x.items()}
+    return float(f"{x:.4g}") if isinstance(x, float) else x
+
+
+def world_of(n: int) -> GridWorld:
+    """Zhao's world for n = 5, else one like it: every seventh cell forbidden, one target."""
+    if n == 5:
+        return ZHAO
+    target = n * n // 2
+    return GridWorld(n, n, tuple(s for s in range(3, n * n, 7) if s != target), (target,))

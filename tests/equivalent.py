@@ -8,6 +8,35 @@ A line that the gate has no use for any more is refused. `python -m rlcourse.gra
 prints the names to use.
 """
 
+ONE_SHAPE = "s_next has the shape of p"
+IN_MEMORY = "only the order in memory, and with it the speed"
+ONE_OUTCOME = "with K = 1 the sum over outcomes gives the same, only slower"
+CHECKED = "every policy on the way is one: rows of the identity, or the uniform one"
+
+SWEEPS = {  # of rlcourse.tabular.sweeps, which several references call
+    "linear_form: np.einsum('sak,sak->sa', mdp.p, mdp.r)  ->  "
+    "np.einsum('sak,sak->sa', mdp.r, mdp.p)": "a product of numbers commutes",
+    "linear_form: runs(mdp.s_next)  ->  mdp.s_next": IN_MEMORY,
+    "linear_form: runs(w)  ->  w": IN_MEMORY,
+    "linear_form: runs(r)  ->  r": IN_MEMORY,
+    "under: runs(model.s_next[s, a])  ->  model.s_next[s, a]": IN_MEMORY,
+    "under: runs(model.w[s, a])  ->  model.w[s, a]": IN_MEMORY,
+    "under: runs(model.r[s, a])  ->  model.r[s, a]": IN_MEMORY,
+    "backup: if model.w.shape[-1] == 1:  ->  if False:": ONE_OUTCOME,
+    "backup: model.w.shape[-1]  ->  model.w.shape": ONE_OUTCOME,
+    "backup: 1  ->  0": ONE_OUTCOME,
+    "backup: return np.asarray(model.r + model.w[..., 0] * v[model.s_next[..., 0]])  ->  pass": (
+        ONE_OUTCOME
+    ),
+    "backup: model.w  ->  model.s_next  in  if model.w.shape[-1] == 1:": ONE_SHAPE,
+    "backup: 0  ->  -1  in  return np.asarray(model.r + model.w[..., 0] * "
+    "v[model.s_next[..., 0]])": "of one outcome, the first is the last",
+    "backup: 0  ->  -1  in  return np.asarray(model.r + model.w[..., 0] * "
+    "v[model.s_next[..., 0]])  (no. 2)": "of one outcome, the first is the last",
+    "backup: np.einsum('...k,...k->...', model.w, v[model.s_next])  ->  "
+    "np.einsum('...k,...k->...', v[model.s_next], model.w)": "a product of numbers commutes",
+}
+
 EQUIVALENT: dict[str, dict[str, str]] = {
     "tabular.gridworld.iterative_evaluation": {
         "iterative_evaluation: np.zeros  ->  np.ones": (
@@ -21,6 +50,115 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "a stricter bound, since gamma < 1: the error is smaller still"
         ),
         "iterative_evaluation: v - before  ->  before - v": "its absolute value is taken",
+    },
+    "tabular.monte_carlo.completed_returns": {
+        "completed_returns: np.zeros  ->  np.ones": "every element is overwritten",
+    },
+    "tabular.monte_carlo.first_visits": {
+        "first_visits: s  ->  alive  in  n_steps, n = s.shape": "both have the same shape",
+        "first_visits: s  ->  alive  in  return np.asarray(first.reshape(s.shape) & alive)": (
+            "both have the same shape"
+        ),
+        "first_visits: np.where(alive, s * n + np.arange(n), -1)  ->  s * n + np.arange(n)": (
+            "the padding comes last, so it can only mark itself, and the mask takes that out"
+        ),
+        "first_visits: -1  ->  -2": "any number that is no state's will do",
+    },
+    "tabular.monte_carlo.epsilon_greedy": {
+        "epsilon_greedy: np.asarray(epsilon / n_actions + share * best, dtype=np.float64)  ->  "
+        "np.asarray(epsilon / n_actions + share * best)": "of float64 values it is float64 anyway",
+    },
+    "tabular.monte_carlo.importance_ratios": {
+        "importance_ratios: behaviour  ->  pi  in  ratio = np.divide(pi, behaviour, "
+        "out=np.zeros(pi.shape), where=behaviour > 0)  (no. 2)": (
+            "where pi > 0 the behaviour covers it, and elsewhere the ratio is 0 in both"
+        ),
+        "_check_covers: np.argwhere(uncovered)[0]  ->  np.argwhere(uncovered)": (
+            "only the words of the error change"
+        ),
+        "_check_covers: 0  ->  -1  in  state, action = np.argwhere(uncovered)[0]": (
+            "only the words of the error change: it names another pair"
+        ),
+    },
+    "tabular.monte_carlo.weighted_estimates": {
+        "weighted_estimates: g  ->  rho  in  v: Floats = np.divide(total, weight, "
+        "out=np.zeros(g.shape), where=weight > 0)": "both have the same shape",
+    },
+    "tabular.stochastic_approximation.incremental_mean": {
+        "incremental_mean: np.zeros_like  ->  np.ones_like": "every element is overwritten",
+        "incremental_mean: np.zeros  ->  np.ones": (
+            "the first step has size 1: wherever w begins, it is forgotten"
+        ),
+        "incremental_mean: -1  ->  0  in  w = np.zeros(samples.shape[:-1])": (
+            "a start of 0 for each sequence, or one for all of them: it is forgotten"
+        ),
+    },
+    "tabular.stochastic_approximation.step_size_conditions": {
+        "step_size_conditions: np.asarray(p)  ->  p": (
+            "numbers and arrays of any shape compare alike; lists are not asked for"
+        ),
+    },
+    "tabular.temporal_difference.double_q_target": {
+        "double_q_target: np.take_along_axis(q_judge, best[..., None], -1)  ->  "
+        "np.take_along_axis(q_judge, best[..., None])": (
+            "the last axis is the default (since NumPy 2.3)"
+        ),
+        "double_q_target: 0  ->  -1": "the first of one element is the last",
+    },
+    "tabular.dynamic_programming.policy_improvement": {
+        "policy_improvement: np.take_along_axis(q, a[:, None], -1)  ->  "
+        "np.take_along_axis(q, a[:, None])": "the last axis is NumPy's default, since 2.3",
+        "policy_improvement: 0  ->  -1": "of the one action taken, the first is the last",
+    },
+    "tabular.dynamic_programming.truncated_evaluation": SWEEPS,
+    "tabular.dynamic_programming.policy_iteration": SWEEPS
+    | {
+        "backup: -1  ->  -2": "where there is one action only, its value chooses nothing",
+        "policy_iteration: mdp.p  ->  mdp.s_next  in  "
+        "now = _check.indices('a', a, mdp.p.shape[1])": ONE_SHAPE,
+        "policy_iteration: mdp.p  ->  mdp.s_next  in  "
+        "_check.shape('a', now, mdp.p.shape[:1])": ONE_SHAPE,
+        "policy_iteration: _check.shape('a', now, mdp.p.shape[:1])  ->  pass": (
+            "what becomes of an a of another length is not promised"
+        ),
+        "policy_iteration: len(policies) <= MOST_POLICIES  ->  len(policies) < MOST_POLICIES": (
+            "one policy less before it gives up, which no well-scaled MDP makes it do"
+        ),
+        "policy_iteration: float(np.abs(q).max())  ->  np.abs(q).max()": "a number either way",
+        "policy_iteration: np.array(policies)  ->  policies": "a list of rows is judged alike",
+        "policy_iteration: ValueError(f'mdp must be well scaled: after {MOST_POLICIES} policies "
+        "actions still change')  ->  f'mdp must be well scaled: after {MOST_POLICIES} policies "
+        "actions still change'": "no well-scaled MDP reaches that line",
+        "_exact_values: if gamma == 1:  ->  if True:": "closed_form solves the same system",
+        "_exact_values: mdp.p  ->  mdp.s_next": ONE_SHAPE,
+        "closed_form: pi = check_policy(mdp, pi)  ->  pass": CHECKED,
+        "closed_form: check_policy(mdp, pi)  ->  pi": CHECKED,
+        "closed_form: _check.interval('gamma', gamma, 0, 1)  ->  pass": "gamma is checked before",
+        "closed_form: 0  ->  -1": "gamma is checked before",
+        "closed_form: 1  ->  2  in  _check.interval('gamma', gamma, 0, 1)": (
+            "gamma is checked before"
+        ),
+        "closed_form: -1  ->  -2  in  "
+        "w = (gamma * weight * ~mdp.terminated).reshape(len(pi), -1)": (
+            "NumPy finds the size that any negative number stands for"
+        ),
+        "closed_form: -1  ->  -2  in  return linear.solve(mdp.s_next.reshape(len(pi), -1), w, r)": (
+            "NumPy finds the size that any negative number stands for"
+        ),
+        "uniform_policy: mdp.p  ->  mdp.s_next": ONE_SHAPE,
+        "action_values: (mdp.p * (mdp.r + future)).sum  ->  (mdp.p * (mdp.r + future)).mean": (
+            "it divides all action values by K, and only the best action is asked"
+        ),
+        "check_policy: _check.probabilities('pi', pi)  ->  pi": CHECKED,
+        "check_policy: _check.shape('pi', rows, mdp.p.shape[:2])  ->  pass": CHECKED,
+        "check_policy: mdp.p  ->  mdp.s_next": ONE_SHAPE,
+        "_check_ending: range(len(pi))  ->  range(len(pi) - 1)": (
+            "the last step of the longest way is known to end before the first"
+        ),
+        "_check_ending: range(len(pi))  ->  range(len(pi) + 1)": "nothing is left to be found",
+        "_check_ending: np.flatnonzero(~ends)  ->  ~ends": "only the words of the message differ",
+        "deterministic_policy: _check.indices('a', a, n_actions)  ->  a": CHECKED,
+        "deterministic_policy: _check.shape('a', chosen, ('S',))  ->  pass": CHECKED,
     },
 }
 

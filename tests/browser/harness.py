@@ -18,7 +18,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -146,3 +146,13 @@ def violations(page: "Page", within: str | None = None) -> list[str]:
     # axe would fetch the style sheets once more, by their names as seen from the page
     found = Axe().run(page, context=within, options={"preload": False}).response["violations"]
     return [f"{rule['id']}: {node['html'][:150]}" for rule in found for node in rule["nodes"]]
+
+
+def state(page: "Page") -> Any:
+    """What the first playground of the page says of itself."""
+    return page.evaluate("document.querySelector('[data-rlc-playground]').playground.state()")
+
+
+def change(page: "Page", fields: dict[str, Any]) -> None:
+    """Change fields of the first playground of the page, as a control would."""
+    page.evaluate("x => document.querySelector('[data-rlc-playground]').playground.set(x)", fields)

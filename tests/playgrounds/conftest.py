@@ -23,16 +23,21 @@ Load = Callable[..., Any]
 
 @pytest.fixture
 def evaluate(new_page: Load) -> Load:
-    """evaluate(name, expression, cases, figure=None): the expression's value of each case.
+    """evaluate(name, expression, cases, mutant=None): the expression's value of each case.
 
-    `expression` is a JavaScript function of one case, written with the functions of figure `name`;
-    `figure` is another text for its script.
+    `expression` is a JavaScript function of one case, written with the functions of figure `name`
+    and of what it imports; a mutant (old, new) replaces the one place where `old` stands in them.
     """
     page = new_page()
 
-    def each(name: str, expression: str, cases: list[Any], figure: str | None = None) -> list[Any]:
+    def each(
+        name: str, expression: str, cases: list[Any], mutant: tuple[str, str] | None = None
+    ) -> list[Any]:
         tail = f"window.answers = (cases) => cases.map({expression});\n"
-        text = _base.joined(_base.source("kit"), figure or _base.source(name), tail)
+        text = _base.joined(*map(_base.source, _base.needed(name)), tail)
+        if mutant:
+            assert text.count(mutant[0]) == 1, f"the mutant has lost its place: {mutant[0]}"
+            text = text.replace(*mutant)
         page.goto("about:blank")
         page.evaluate(text)
         answers: list[Any] = page.evaluate("(x) => answers(JSON.parse(x))", json.dumps(cases))

@@ -1,6 +1,14 @@
 """Interactive figures that need neither a kernel nor a network."""
 
 from ._base import Playground, bundle
+from .dynamic_programming import DynamicProgrammingPlayground
 from .gridworld import GridWorldPlayground
+from .stochastic_approximation import StochasticApproximationPlayground
 
-__all__ = ["GridWorldPlayground", "Playground", "bundle"]
+__all__ = [
+    "DynamicProgrammingPlayground",
+    "GridWorldPlayground",
+    "Playground",
+    "StochasticApproximationPlayground",
+    "bundle",
+]

@@ -10,11 +10,11 @@ import html
 import json
 import re
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 MIME = "application/vnd.rlcourse.playground+json"
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./kit\.js";\n', re.MULTILINE)
-_COMMENT = re.compile(r"^ *(//|/\*\*| \*).*\n", re.MULTILINE)
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+_COMMENT = re.compile(r"^ *(//|/\*\*| \*).*\n|(?<=[;{]) // .*$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(function|const) )", re.MULTILINE)
 
 
@@ -28,17 +28,36 @@ def source(name: str) -> str:
 
 @functools.cache
 def bundle(name: str) -> str:
-    """The kit and figure `name` as one classic script, which runs from file:// too.
+    """Figure `name` and what it imports as one classic script, which runs from file:// too.
 
     Raises ValueError where no such figure exists.
     """
-    return joined(source("kit"), source(name))
+    return joined(*map(source, needed(name)))
+
+
+def needed(name: str) -> list[str]:
+    """The names of the scripts that script `name` needs, each after its own, itself last."""
+    before = [script for used in _IMPORT.findall(source(name)) for script in needed(used)]
+    return [*dict.fromkeys(before), name]
 
 
 def joined(*parts: str) -> str:
-    """The scripts as one, in a closure, without import, export and lines of comment."""
+    """The scripts as one, in a closure, without import, export, comments and indentation.
+
+    What stands between backticks keeps its indentation: it may be Python.
+    """
     plain = [_EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", part))) for part in parts]
-    return "(() => {\n" + "\n".join(plain) + "})();\n"
+    texts = ("(() => {\n" + "\n".join(plain) + "})();\n").split("`")
+    texts[::2] = [re.sub(r"\n\s+", "\n", text) for text in texts[::2]]
+    return "`".join(texts)
+
+
+class Prompt(NamedTuple):
+    """A question to predict, what pressing it changes in the default state, and the answer."""
+
+    ask: str
+    set: dict[str, Any]
+    answer: str
 
 
 class Playground:

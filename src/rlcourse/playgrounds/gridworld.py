@@ -1,12 +1,12 @@
 """The GridWorld playground: a world that is solved again after each change."""
 
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rlcourse import _check
-from rlcourse.playgrounds._base import Playground
+from rlcourse.playgrounds._base import Playground, Prompt
 from rlcourse.tabular.gridworld import ZHAO, GridWorld, Solution, grid_mdp, value_iteration
 from rlcourse.tabular.mdp import Bools, action_values, greedy_sets
 
@@ -15,14 +15,6 @@ TOLERANCE = 1e-6
 LARGEST = 10
 MOST_SWEEPS = 5000  # as in the script
 GAMMA = 0.9
-
-
-class Prompt(NamedTuple):
-    """A question to predict, what pressing it changes in Zhao's world, and the answer."""
-
-    ask: str
-    set: dict[str, float]
-    answer: str
 
 
 PROMPTS = (

@@ -1,57 +1,12 @@
 // GridWorld: change a world by hand and see the Bellman optimality equation solved again.
-import { button, choice, copyButton, frame, h, math, mountAll, num, player, prompts, raised, s, slider } from "./kit.js";
+import { ACTIONS, actionBars, arrow, backup, distance, dry, GLYPHS, greedy, GRID, kindOf, model, nameOf, short, trail, worldCode, worldMap } from "./grid.js";
+import { button, choice, copyButton, copyOf, frame, h, key, lines, many, math, mountAll, num, player, prompts, raised, s, sci, slider, stroke } from "./kit.js";
 
 // ------------------------------------------------------------------ model: as rlcourse.tabular.gridworld
-const ACTIONS = ["up", "right", "down", "left", "stay"];
-const GLYPHS = ["↑", "→", "↓", "←", "•"];
 const MOST = 5000; // sweeps
 const TOLERANCE = 1e-6;
 
-/** The cell that action a leads to from cell i, or -1 for the wall around the map. */
-export function neighbour(w, i, a) {
-  const row = Math.floor(i / w.n_cols) + [-1, 0, 1, 0, 0][a];
-  const col = (i % w.n_cols) + [0, 1, 0, -1, 0][a];
-  return row < 0 || row >= w.n_rows || col < 0 || col >= w.n_cols ? -1 : row * w.n_cols + col;
-}
-
-/** The moves {r, next} of each cell on a dry floor, and which cells end the episode. */
-export function model(w) {
-  const cells = Array.from({ length: w.n_rows * w.n_cols }, (_, i) => i);
-  const actions = ACTIONS.slice(0, w.stay ? 5 : 4);
-  const reward = cells.map((i) => (w.target.includes(i) ? w.r_target : w.forbidden.includes(i) ? w.r_forbidden : w.r_step));
-  const wall = (i) => w.r_boundary + (w.bump === "boundary + cell" ? reward[i] : 0);
-  const moves = cells.map((i) =>
-    actions.map((_, a) => {
-      const next = neighbour(w, i, a);
-      return next < 0 ? { r: wall(i), next: i } : { r: reward[next], next };
-    }),
-  );
-  return { moves, ends: cells.map((i) => w.terminal && w.target.includes(i)), gamma: w.gamma, slip: w.slip };
-}
-
-/** r + γ v(s') of each move of cell i, before any slipping; where it ends, 0. */
-export function dry(m, v, i) {
-  return m.moves[i].map(({ r, next }) => (m.ends[i] ? 0 : r + m.gamma * v[next]));
-}
-
-/** q(s, a): with probability slip the action is replaced by a uniform one of all. */
-export function backup(m, v, i) {
-  const q = dry(m, v, i);
-  if (!m.slip) return q;
-  const mean = q.reduce((x, y) => x + y) / q.length;
-  return q.map((x) => (1 - m.slip) * x + m.slip * mean);
-}
-
-/** All actions that tie for the best. */
-export function greedy(m, v, i, tolerance = 1e-9) {
-  const q = backup(m, v, i);
-  const best = Math.max(...q) - tolerance;
-  return q.flatMap((x, a) => (x >= best ? [a] : []));
-}
-
 const sweep = (m, v) => v.map((_, i) => Math.max(...backup(m, v, i)));
-export const distance = (v, u) => v.reduce((most, x, i) => Math.max(most, Math.abs(x - u[i])), 0);
-
 /** Value iteration from v = 0 until no value is off by more than the tolerance: all its sweeps, and v*
  *  to many more digits. With γ = 1 it stops once nothing changes by more than the tolerance, if it stops:
  *  where it can't, exact is null and the first 100 sweeps are kept. */
@@ -93,14 +48,9 @@ export function route(w, m, v, i) {
 
 /** The world and its solution as Python code. */
 export function python({ gamma, ...world }) {
-  const literal = (x) =>
-    Array.isArray(x) ? `(${x.map((i) => `${i},`).join(" ")})` : x === true ? "True" : x === false ? "False" : JSON.stringify(x);
-  const fields = Object.entries(world).map(([key, x]) => `    ${key}=${literal(x)},`);
   return `from rlcourse.tabular.gridworld import GridWorld, grid_mdp, value_iteration
 
-world = GridWorld(
-${fields.join("\n")}
-)
+${worldCode(world)}
 v, sweeps = value_iteration(grid_mdp(world), gamma=${gamma}, tolerance=1e-6)
 `;
 }
@@ -108,60 +58,20 @@ v, sweeps = value_iteration(grid_mdp(world), gamma=${gamma}, tolerance=1e-6)
 // ------------------------------------------------------------------ view
 const STYLE = `
 .gw, .two, .even { display: grid; gap: 1rem; } .two { grid-template-areas: "map" "story" "side"; } .gw > *, .two > *, .even > * { min-width: 0; }
-.map { position: relative; container-type: inline-size; z-index: 0; align-self: start; grid-area: map; }
-.world { display: grid; grid-template-columns: repeat(var(--cols), 1fr); gap: 4px; touch-action: manipulation; --u: calc(1cqi / var(--cols)); }
-.r { display: contents; }
-.cell { position: relative; aspect-ratio: 1; border-radius: 9px; cursor: pointer; user-select: none; border: 1px solid var(--line);
-  background-color: rgb(var(--tint) / var(--a)); transition: background-color .15s; }
-.cell > span { position: absolute; z-index: 3; line-height: 1.1; text-shadow: 0 0 2px var(--card), 0 0 4px var(--card), 0 0 4px var(--card); }
-.cell .v { left: 0; right: 0; text-align: center; bottom: 3%; font-size: clamp(8px, 21 * var(--u), 15px); font-weight: 650; }
-.cell .g { right: 5%; top: 4%; font-size: clamp(7px, 16 * var(--u), 11px); font-style: italic; }
-.cell .k { left: 7%; top: 3%; font-size: clamp(9px, 22 * var(--u), 16px); font-weight: 700; }
-.cell svg { position: absolute; inset: 0; height: 100%; z-index: 3; fill: var(--ink); }
-.cell.forbidden { border: 2px solid var(--warm); background-image: repeating-linear-gradient(135deg, rgb(var(--neg) / .2) 0 5px, transparent 5px 11px); }
-.cell.target { border: 3px solid var(--accent); }
-.cell[aria-selected=true] { box-shadow: 0 0 0 1px var(--card), 0 0 0 4px var(--ink); }
-.cell:focus-visible { outline-offset: 5px; z-index: 4; }
-.route { position: absolute; inset: 0; height: 100%; pointer-events: none; z-index: 2; }
-.route path { fill: none; stroke: var(--route); stroke-width: .15; stroke-linecap: round; stroke-linejoin: round; opacity: .85; }
-.route .was { stroke: var(--ink); stroke-width: .035; stroke-dasharray: .09 .09; opacity: .8; }
+.map { grid-area: map; }
+.over path { fill: none; stroke: var(--route); stroke-width: .15; stroke-linecap: round; stroke-linejoin: round; opacity: .85; }
+.over .was { stroke: var(--ink); stroke-width: .035; stroke-dasharray: .09 .09; opacity: .8; }
 .side { grid-area: side; display: flex; flex-direction: column; justify-content: space-between; gap: .6rem; }
 .told { grid-area: story; } .story { font-weight: 650; margin-bottom: .3rem; }
-.legend { font-size: .82rem; color: var(--mut); display: flex; flex-wrap: wrap; gap: .1rem .9rem; }
-.legend b { color: var(--ink); } .legend svg { display: inline-block; width: 1.8em; height: .7em; } .legend path { fill: none; }
 .legend .best { stroke: var(--route); stroke-width: 6; stroke-linecap: round; } .legend .was { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 4 4; }
-.count { font-size: 1.45rem; font-weight: 700; letter-spacing: -.02em; line-height: 1.15; }
-.note { font-size: .86rem; color: var(--mut); } .bad { font-size: .86rem; color: var(--warm); font-weight: 600; }
-.q { display: grid; grid-template-columns: 4.1rem 1fr 3.2rem; gap: .28rem .6rem; align-items: center; white-space: nowrap; }
-.bar { position: relative; height: 14px; border-radius: 3px; background: var(--hair); }
-.bar i { position: absolute; top: 0; bottom: 0; background: var(--edge); border-radius: 3px; } .bar.best i { background: var(--accent); }
-.bar u { position: absolute; top: -2px; bottom: -2px; border-left: 1.5px solid var(--ink); }
-.best { font-weight: 700; } .n { text-align: right; }
-.part { display: inline-block; margin-right: .35em; } .sum { margin-top: .6rem; font-size: .9rem; } .sum p + p { margin-top: .15rem; }
-.chart { cursor: ew-resize; touch-action: pan-y; margin-bottom: .3rem; } .chart text { font-size: 11px; fill: var(--mut); }
-.chart .step + text { font-size: 12.5px; fill: var(--ink); font-weight: 600; } .chart path { fill: none; } path.grid { stroke: var(--line); }
+.chart .step + text { font-size: 12.5px; fill: var(--ink); font-weight: 600; }
 path.bound { stroke: var(--warm); stroke-width: 1.8; } .chart .step { stroke: var(--ink); stroke-width: 1.4; }
 path.old, path.dots { stroke-linecap: round; } path.old { stroke: var(--mut); stroke-width: 2; } path.dots { stroke: var(--accent); stroke-width: 6; }
-.now { fill: var(--card); stroke: var(--accent); stroke-width: 3.5; }
 @container (min-width: 560px) { .even { grid-template-columns: 1fr 1fr; }
   .two { grid-template: "map side" auto "story story" auto / minmax(0, 1.1fr) minmax(0, 1fr); } }
-@media (prefers-reduced-motion: reduce) { .cell { transition: none; } }
 `;
 
-const copyOf = (x) => JSON.parse(JSON.stringify(x));
-const digits = (x) => (x >= 99.95 ? 0 : x >= 9.995 ? 1 : x >= 0.0995 || x === 0 ? 2 : 3);
-const short = (x) => num(x, digits(Math.abs(x))); // what fits into a cell
-const many = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 const inSum = (x) => (x < 0 ? `(${num(x, 3)})` : num(x, 3));
-const lines = (...parts) => h("p", {}, parts.map((part) => h("span", { class: "part" }, part))); // breaks between parts only
-const sci = (x) => (x < 1e-12 ? "0" : x >= 0.01 ? num(x, 3) : x.toExponential(1).replace(/e(.*)/, (_, e) => ` × 10${raised(Number(e))}`));
-const stroke = (kind, d = "M1 5H25") => s("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, s("path", { class: kind, d }));
-const key = (kind, words, d) => h("span", {}, stroke(kind, d), ` ${words}`);
-
-function arrow(a) {
-  if (a === 4) return s("circle", { cx: 50, cy: 42, r: 7 });
-  return s("path", { transform: `rotate(${90 * a} 50 42)`, d: "M47 36V27H40.5L50 15L59.5 27H53V36Z" });
-}
 
 export function mount(host, data, { onState = () => {} } = {}) {
   const start = copyOf(data.world);
@@ -172,46 +82,26 @@ export function mount(host, data, { onState = () => {} } = {}) {
   let before = null; // what the reader's last change replaced: {v, cells, errors}
   let picked = data.selected;
   const last = () => solution.sweeps.length - 1;
-  const name = (i) => `row ${Math.floor(i / w.n_cols) + 1}, column ${(i % w.n_cols) + 1}`;
+  const name = (i) => nameOf(w, i);
 
   const ui = frame(host, {
     title: data.title ?? "Which way is best, and when is a short cut worth its fine?",
     lead: "Each cell shows what the best moves earn from there. Click a cell to look into it; click it again to change it: plain → forbidden → target.",
-    css: STYLE,
+    css: GRID + STYLE,
   });
 
   // --- the world
-  const cells = solution.sweeps[0].map((_, i) => {
-    let looked = false; // a press gives the cell the focus before it counts as a click
-    const press = { onpointerdown: () => (looked = picked === i), onclick: () => (looked ? cycle(i) : pick(i)) };
-    return h("div", { role: "gridcell", ...press, onfocus: () => pick(i), onkeydown: (event) => keys(event, i) });
-  });
-  const paths = { was: s("path", { class: "was" }), now: s("path") };
-  const viewBox = `0 0 ${w.n_cols} ${w.n_rows}`;
-  const overlay = { class: "route", viewBox, preserveAspectRatio: "none", "aria-hidden": "true" };
-  const row = (_, r) => h("div", { class: "r", role: "row" }, cells.slice(r * w.n_cols, (r + 1) * w.n_cols));
-  const rows = Array.from({ length: w.n_rows }, row);
-  const grid = h("div", { class: "world", role: "grid", style: { "--cols": w.n_cols } }, rows);
-  grid.ariaLabel = "Grid world: arrow keys move, Enter changes a cell";
-  const world = h("div", { class: "map" }, grid, s("svg", overlay, paths.now, paths.was));
-
-  const kindOf = (i) => (w.forbidden.includes(i) ? "forbidden" : w.target.includes(i) ? "target" : "plain");
   const pick = (i) => ((picked = i), show(k));
-
-  function keys(event, i) {
-    const a = ["ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft"].indexOf(event.key);
-    if (a < 0 && event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault();
-    if (a < 0) cycle(i);
-    else cells[neighbour(w, i, a)]?.focus();
-  }
+  const map = worldMap(w, { label: "Grid world: arrow keys move, Enter changes a cell", pick, act: cycle });
+  const paths = { was: s("path", { class: "was" }), now: s("path") };
+  map.over.append(paths.now, paths.was);
 
   function cycle(i) {
     const without = (list) => list.filter((x) => x !== i);
     const lists = { forbidden: without(w.forbidden), target: without(w.target) };
-    lists[{ plain: "forbidden", forbidden: "target" }[kindOf(i)]]?.push(i);
+    lists[{ plain: "forbidden", forbidden: "target" }[kindOf(w, i)]]?.push(i);
     change(lists);
-    ui.say(cells[i].textContent);
+    ui.say(map.text(i));
   }
 
   // --- controls
@@ -244,7 +134,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
   const side = h("div", { class: "side" }, h("div", {}, Object.values(controls).map((c) => c.el)), sweeps);
   ui.body.append(
     h("div", { class: "gw" },
-      h("div", { class: "two" }, world, h("div", { class: "told" }, story, legend), side),
+      h("div", { class: "two" }, map.el, h("div", { class: "told" }, story, legend), side),
       ask.el,
       h("div", { class: "even" }, table, chart),
       h("div", { class: "noprint" }, h("div", { class: "row" }, restore, copy.el), copy.shown),
@@ -300,31 +190,17 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function drawCells(ghost) {
     const v = solution.sweeps[k];
     const scale = Math.max(1e-9, ...(solution.exact ?? v).map(Math.abs), ...v.map(Math.abs));
-    cells.forEach((cell, i) => {
-      const kind = kindOf(i);
+    map.draw(picked, v, scale, (i) => {
       const best = k && !solution.m.ends[i] ? greedy(solution.m, v, i) : [];
       const was = ghost && short(ghost.v[i]) !== short(v[i]) ? short(ghost.v[i]) : "";
-      const words = best.map((a) => ACTIONS[a]).join(" or ") || "none";
-      cell.className = `cell ${kind}`;
-      cell.tabIndex = i === picked ? 0 : -1;
-      cell.setAttribute("aria-selected", String(i === picked));
-      cell.style = `--tint: var(--${v[i] < 0 ? "neg" : "pos"}); --a: ${((0.45 * Math.abs(v[i])) / scale).toFixed(3)}`;
-      cell.replaceChildren(
-        h("span", { class: "sr" }, `${name(i)}, ${kind}, value ${num(v[i])}, best: ${words}`),
-        s("svg", { viewBox: "0 0 100 100", "aria-hidden": "true" }, best.map(arrow)),
-        h("span", { class: "k", "aria-hidden": "true" }, { target: "★", forbidden: "✕" }[kind] ?? ""),
-        h("span", { class: "g", "aria-hidden": "true" }, was),
-        h("span", { class: "v", "aria-hidden": "true" }, short(v[i])),
-      );
+      return { ghost: was, marks: best.map((a) => arrow(a)), best: `best: ${best.map((a) => ACTIONS[a]).join(" or ") || "none"}` };
     });
   }
 
   function drawRoute(ghost) {
-    const at = (i) => `${(i % w.n_cols) + 0.5} ${Math.floor(i / w.n_cols) + 0.42}`;
-    const path = (list) => (list?.length > 1 ? `M${list.map(at).join("L")}` : "");
     const found = k ? route(w, solution.m, solution.sweeps[k], picked) : { cells: [picked], end: "tied" };
-    paths.now.setAttribute("d", path(found.cells));
-    paths.was.setAttribute("d", path(ghost?.cells) === path(found.cells) ? "" : path(ghost?.cells));
+    paths.now.setAttribute("d", trail(w, found.cells));
+    paths.was.setAttribute("d", trail(w, ghost?.cells) === trail(w, found.cells) ? "" : trail(w, ghost?.cells));
     story.textContent = tell(found);
     const old = k < last() && solution.exact ? "the exact answer" : "before your change";
     legend.replaceChildren(
@@ -351,20 +227,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function drawBackup() {
     const v = solution.sweeps[k];
     const q = backup(solution.m, v, picked);
-    const best = Math.max(...q);
-    const lo = Math.min(0, ...q);
-    const span = Math.max(best, 0) - lo || 1;
-    const percent = (x) => `${(100 * (x - lo)) / span}%`;
-    const bar = (x, a) => {
-      const top = x >= best - 1e-9 ? " best" : "";
-      const style = { left: percent(Math.min(0, x)), width: `${(100 * Math.abs(x)) / span}%` };
-      const zero = lo < 0 && h("u", { style: { left: percent(0) } });
-      const text = (kind, words) => h("span", { class: kind + top }, words);
-      return [text("", `${GLYPHS[a]} ${ACTIONS[a]}`), text("bar", [h("i", { style }), zero]), text("n", num(x))];
-    };
     table.replaceChildren(
       h("p", { class: "cap" }, `The actions at ${name(picked)}`),
-      h("div", { class: "q" }, q.map(bar)),
+      actionBars(q, greedy(solution.m, v, picked)),
       h("div", { class: "sum" }, sums(v, q)),
     );
   }

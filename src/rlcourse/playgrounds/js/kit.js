@@ -5,9 +5,10 @@
 //   playgrounds/js/<topic>.js          starts with one import from "./kit.js"; first pure functions (the
 //                                      model), then mount(host, data, {onState}), last mountAll(name, mount)
 //   tests/playgrounds/test_<topic>.py  parity of the model with the package, mutants, prompts, copied code
-//   tests/playgrounds/test_<topic>_page.py  the figure in a browser
+//   tests/playgrounds/test_<topic>_page.py  the figure in a browser; what holds for all is in test_every_*.py
 // bundle() joins kit and figure into one classic script, since browsers refuse modules from file://:
-// so `export` stands before functions and constants only, and a figure imports from the kit alone.
+// so `export` stands before functions and constants only, and an import fits into one line. grid.js holds what
+// figures of grid worlds share.
 //
 // mount builds its view with frame(), controls and prompts from here, draws the default state at once and
 // returns {state(), set(change)}, the only hook. It may throw: the static fallback then stays in sight.
@@ -53,6 +54,21 @@ export function num(x, digits = 2) {
 export function raised(n) {
   return String(n).replace("-", "⁻").replace(/\d/g, (d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]);
 }
+
+/** A positive number: "0.125", "1.2 × 10⁻⁴". */
+export function sci(x) {
+  return x < 1e-12 ? "0" : x >= 0.01 ? num(x, 3) : x.toExponential(1).replace(/e(.*)/, (_, e) => `\u00a0×\u00a010${raised(Number(e))}`);
+}
+
+export const copyOf = (x) => JSON.parse(JSON.stringify(x));
+export const many = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
+
+/** A sum that breaks between its parts only. */
+export const lines = (...parts) => h("p", {}, parts.map((part) => h("span", { class: "part" }, part)));
+
+/** A sample of the line of CSS class `kind`, and one with its meaning for a legend. */
+export const stroke = (kind, d = "M1 5H25") => s("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, s("path", { class: kind, d }));
+export const key = (kind, words, d) => h("span", {}, stroke(kind, d), ` ${words}`);
 
 export function button(text, onclick, props = {}) {
   return h("button", { type: "button", onclick, ...props }, text);
@@ -118,7 +134,7 @@ export function prompts(items, apply, say) {
     if (pressed) say(pressed.answer);
   };
   const chips = items.map((item) =>
-    button(item.ask, () => (apply(item.set), press(item)), { class: "chip", "aria-pressed": "false" }),
+    button(item.ask.replace(/ = /g, "\u00a0=\u00a0"), () => (apply(item.set), press(item)), { class: "chip", "aria-pressed": "false" }),
   );
   const caption = h("p", { class: "cap" }, "Predict, then try");
   const el = items.length ? h("div", { class: "prompts" }, caption, h("div", { class: "chips" }, chips), answer) : "";
@@ -268,6 +284,13 @@ input[type=range]::-moz-range-thumb { width: 12px; height: 12px; border-radius: 
 .answer:empty { display: none; }
 .copied { font-size: .78rem; background: var(--panel); border-radius: 8px; padding: .6rem .7rem; margin: .5rem 0 0; overflow-x: auto; }
 .copied[hidden] { display: none; }
+.legend { font-size: .82rem; color: var(--mut); display: flex; flex-wrap: wrap; gap: .1rem .9rem; }
+.legend b { color: var(--ink); } .legend svg { display: inline-block; width: 1.8em; height: .7em; } .legend path { fill: none; }
+.count { font-size: 1.45rem; font-weight: 700; letter-spacing: -.02em; line-height: 1.15; }
+.note { font-size: .86rem; color: var(--mut); } .bad { font-size: .86rem; color: var(--warm); font-weight: 600; }
+.part { display: inline-block; margin-right: .35em; } .sum { margin-top: .6rem; font-size: .9rem; } .sum p + p { margin-top: .15rem; }
+.chart { cursor: ew-resize; touch-action: pan-y; margin-bottom: .3rem; } .chart text { font-size: 11px; fill: var(--mut); }
+.chart path { fill: none; } path.grid { stroke: var(--line); } .now { fill: var(--card); stroke: var(--accent); stroke-width: 3.5; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { fill: var(--ink); font-family: inherit; }
 @container (max-width: 559px) { button, .seg button { min-height: 44px; } .slider, .choice { min-height: 44px; }

@@ -1,6 +1,8 @@
 """Our values against quantecon's, on models that each library builds for itself."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from rlcourse.tabular.mdp import (
 
 pytestmark = pytest.mark.peers
 Floats = NDArray[np.float64]
+Model = Callable[[MDP, float], Any]
 
 WORLDS = {
     "Zhao's": grid_mdp(ZHAO),
@@ -40,22 +43,11 @@ WORLDS = {
 worlds = pytest.mark.parametrize("mdp", WORLDS.values(), ids=WORLDS)
 
 
-def discrete_dp(mdp: MDP, gamma: float):  # type: ignore[no-untyped-def]
-    """quantecon's model, by plain loops; episodes go on for ever in one more state, worth 0."""
-    from quantecon.markov import DiscreteDP
-
-    n_states, n_actions, n_outcomes = mdp.p.shape
-    r, q = np.zeros((n_states + 1, n_actions)), np.zeros((n_states + 1, n_actions, n_states + 1))
-    q[-1, :, -1] = 1
-    for s, a, k in np.ndindex(n_states, n_actions, n_outcomes):
-        r[s, a] += mdp.p[s, a, k] * mdp.r[s, a, k]
-        q[s, a, -1 if mdp.terminated[s, a, k] else mdp.s_next[s, a, k]] += mdp.p[s, a, k]
-    return DiscreteDP(r, q, gamma)
-
-
 @worlds
 @pytest.mark.parametrize("gamma", [0.0, 0.9, 0.999])
-def test_the_values_of_deterministic_policies_are_quantecons(mdp: MDP, gamma: float) -> None:
+def test_the_values_of_deterministic_policies_are_quantecons(
+    mdp: MDP, gamma: float, discrete_dp: Model
+) -> None:
     model = discrete_dp(mdp, gamma)
     rng = np.random.default_rng(1)
     for a in rng.integers(mdp.p.shape[1], size=(5, len(mdp.p))):
@@ -65,7 +57,7 @@ def test_the_values_of_deterministic_policies_are_quantecons(mdp: MDP, gamma: fl
 
 
 @worlds
-def test_the_values_of_the_uniform_policy_are_quantecons(mdp: MDP) -> None:
+def test_the_values_of_the_uniform_policy_are_quantecons(mdp: MDP, discrete_dp: Model) -> None:
     """A model of one action, made of quantecon's own mean over the actions."""
     from quantecon.markov import DiscreteDP
 
@@ -83,7 +75,9 @@ def test_the_values_of_the_uniform_policy_are_quantecons(mdp: MDP) -> None:
 
 @worlds
 @pytest.mark.parametrize("gamma", [0.9, 0.99])
-def test_the_best_values_are_those_of_quantecons_policy_iteration(mdp: MDP, gamma: float) -> None:
+def test_the_best_values_are_those_of_quantecons_policy_iteration(
+    mdp: MDP, gamma: float, discrete_dp: Model
+) -> None:
     found = discrete_dp(mdp, gamma).solve(method="policy_iteration")
     solution = value_iteration(mdp, gamma, 1e-9)
     assert np.abs(solution.v - found.v[:-1]).max() <= 1e-9 + 1e-12 * np.abs(found.v).max()

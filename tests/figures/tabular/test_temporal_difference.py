@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlcourse.figures.tabular import autoreset, cliff, n_steps, prediction
+from rlcourse.figures.tabular import autoreset, cliff, n_step_control, n_steps, prediction
 from rlcourse.figures.tabular import temporal_difference as f
 from rlcourse.results import load
 from rlcourse.tabular import worlds
@@ -200,6 +200,18 @@ def test_sarsa_gets_through_the_wind():
     assert 15 < late < 30 < np.diff(data.steps[:20]).mean()
 
 
+def test_more_steps_carry_the_reward_further_and_leave_more_noise():
+    data = n_step_control.data_heard(rng=np.random.default_rng(11))
+    assert data.shortest == 8 == abs(18 // 9 - 26 // 9) + abs(18 % 9 - 26 % 9)
+    assert data.heard[0] == 1
+    assert 3 < data.heard[1] <= 4 < 8 < data.heard[2] <= 16
+    np.testing.assert_array_equal(data.length[0, 0], data.length[:, 0])
+    (fast, slow), (a, b) = data.length[[2, 0], 1], data.spread[[2, 0], 1]
+    assert slow - fast > 5 * np.hypot(a, b)
+    end, noise = data.length[:, -10:].mean(1), data.spread[:, -10:].mean(1)
+    assert end[0] + 3 * noise[0] < end[2] - 3 * noise[2]
+
+
 def test_a_maximum_goes_left_and_two_tables_do_not():
     data = f.data_maxima(rng=np.random.default_rng(6), learners=2000)
     q, expected, double = data.left.values()
@@ -288,6 +300,9 @@ def test_every_picture_of_the_chapter_is_drawn(record, walk):
         cliff.draw_cliff(f.from_record(cliff.Cliff, record, "cliff"), cliff.data_cliff_limits()),
         cliff.draw_step_sizes(f.from_record(cliff.StepSizes, record, "step_sizes")),
         f.draw_windy(f.data_windy(rng=np.random.default_rng(9), learners=40, episodes=200)),
+        n_step_control.draw_heard(
+            n_step_control.data_heard(rng=np.random.default_rng(12), learners=5)
+        ),
         f.draw_maxima(f.data_maxima(rng=np.random.default_rng(10), learners=20)),
         f.draw_zhao(
             f.from_record(f.Episodic, record, "episodic"),

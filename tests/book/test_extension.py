@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import plotly.graph_objects as go
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 
 from rlcourse.book import docstrings, extension
 from rlcourse.book.extension import HtmlMime, PlaygroundMime, PlotlyMime
@@ -55,6 +57,20 @@ def test_our_own_html_comes_with_the_class_output_alone(renderer, mime):
     node = renderer.handle_mime(None, bundle(mime, {"name": "g", "html": "<p>x</p>"}), False)[0]
     assert node["classes"] == ["output"]
     assert node.astext() == "<p>x</p>"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("-0.5", "−0.5"), ("-.5", "−.5"), ("1e-05", "1e-05"), ("-inf", "-inf"), ("2", "2")],
+)
+def test_a_glued_number_has_a_minus_sign(written, shown):
+    glued, other = (
+        nodes.inline(written, written, classes=classes) for classes in (["pasted-text"], [])
+    )
+    document = new_document("page")
+    document += nodes.paragraph("", "", glued, other)
+    extension.sign_numbers(None, document)
+    assert [node.astext() for node in document.findall(nodes.inline)] == [shown, written]
 
 
 @pytest.mark.parametrize("renderer", [PlotlyMime, PlaygroundMime, HtmlMime])

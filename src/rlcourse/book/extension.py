@@ -164,6 +164,13 @@ def _is_mathjax(script: Any) -> bool:
     return "window.MathJax" in body or "mathjax/" in str(getattr(script, "filename", ""))
 
 
+def sign_numbers(app: Sphinx, doctree: nodes.document) -> None:
+    """A glued number has a minus sign, as in the formulas beside it, and no hyphen."""
+    for node in doctree.findall(nodes.inline):
+        if "pasted-text" in node["classes"] and re.match(r"-[\d.]", node.astext()):
+            node[0] = nodes.Text("\N{MINUS SIGN}" + node.astext()[1:])
+
+
 def number_within_pages(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Figures and theorems count from 1 on each page, as equations do and as the notebook says."""
     for kinds in env.toc_fignumbers.values():
@@ -188,6 +195,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("print.js", loading_method="defer")
     app.connect("config-inited", configure, priority=900)
     app.connect("builder-inited", lambda app: copy_mathjax(Path(app.outdir) / "_static/mathjax"))
+    app.connect("doctree-read", sign_numbers)
     app.connect("env-get-updated", number_within_pages, priority=900)
     app.connect("html-page-context", place_scripts, priority=900)
     app.connect("build-finished", serve_our_notebooks)

@@ -105,9 +105,21 @@ def test_a_learner_completes_what_the_time_limit_cut():
 
 
 def test_evaluation_without_an_end_is_refused_where_nothing_discounts():
-    env = environment(WALK, 5, limit=1)
-    with pytest.raises(ValueError, match=r"gamma = 1 needs episodes that end: none of learner 0's"):
-        mc.evaluate(env, UNIFORM, 2, episodes=9, gamma=1.0, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    for start, episodes in ((5, 9), (np.full(16, 1 / 16), 20)):  # from the middle, from anywhere
+        env = environment(WALK, start, limit=1)
+        with pytest.raises(ValueError, match="gamma = 1 needs episodes that end: learner 0 saw"):
+            mc.evaluate(env, UNIFORM, 2, episodes=episodes, gamma=1.0, rng=rng)
+        found = mc.evaluate(env, UNIFORM, 2, episodes=episodes, gamma=0.9, rng=rng)
+        assert np.isfinite(found.v).all()
+
+
+def test_one_state_without_an_end_among_others_is_named():
+    """0 ends at once; 1 and 2 lead to each other: each cut there is completed by the other."""
+    mdp = m.deterministic_mdp([[0], [2], [1]], -1.0, [[True], [False], [False]])
+    env = environment(mdp, np.full(3, 1 / 3), limit=3)
+    with pytest.raises(ValueError, match=r"learner 0 saw none end from state 1 on"):
+        mc.evaluate(env, np.ones((3, 1)), 1, episodes=30, gamma=1.0, rng=np.random.default_rng(0))
 
 
 def test_constant_alpha_steps_towards_each_return():

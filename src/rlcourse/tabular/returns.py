@@ -66,7 +66,8 @@ def mean_returns(x: Episodes, n: int, n_states: int, gamma: float, visits: Visit
     """Mean returns of each learner's share of the episodes; those that were cut are completed.
 
     A visit whose episode was cut k steps later adds γ^k v(s_last) to its return: with these weights
-    W the values obey v = g + W v.
+    W the values obey v = g + W v. Raises ValueError where γ = 1 and a state that a learner visited
+    leads to no end, through its own episodes and those that its cut ones are completed by.
     """
     counted = first_visits(x.s, x.alive) if visits == "first" else x.alive
     t, b = np.nonzero(counted)
@@ -79,9 +80,28 @@ def mean_returns(x: Episodes, n: int, n_states: int, gamma: float, visits: Visit
         left = completed_returns(0 * x.r, x.alive, x.terminated, np.ones(len(x.s_last)), gamma)
         w = np.zeros((n * n_states, n_states))
         np.add.at(w, (cell, x.s_last[b]), left[t, b] * per_visit[cell])
-        a = np.eye(n_states) - w.reshape(n, n_states, n_states)
+        leads = w.reshape(n, n_states, n_states)
+        if gamma == 1:
+            ended = np.bincount(cell, x.terminated[b], n * n_states) > 0
+            _check_ends(leads > 0, ended.reshape(n, n_states), visited.reshape(n, n_states))
+        a = np.eye(n_states) - leads
         v = np.asarray(np.linalg.solve(a, v.reshape(n, n_states, 1)), dtype=np.float64)
     return Estimates(v.reshape(n, n_states), visited.reshape(n, n_states))
+
+
+def _check_ends(leads: Bools, ends: Bools, visited: Ints) -> None:
+    """leads (B, S, S) from a state to those that complete it; ends (B, S): an episode ended."""
+    before = np.zeros_like(ends)
+    while (ends != before).any():
+        before, ends = ends, ends | (leads & ends[:, None]).any(-1)
+    endless = np.argwhere((visited > 0) & ~ends)
+    if len(endless):
+        learner, state = endless[0]
+        raise ValueError(
+            f"gamma = 1 needs episodes that end: learner {learner} saw none end from state {state}"
+            " on, not even by way of the states that cut ones stopped in; see more episodes, raise"
+            " the limit, or use gamma < 1"
+        )
 
 
 def constant_alpha(

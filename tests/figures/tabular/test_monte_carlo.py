@@ -153,6 +153,7 @@ def test_both_errors_follow_their_lines_and_the_weighted_one_is_less_at_first():
     early = data.episodes <= 10
     assert (data.weighted[early] < data.ordinary[early]).all()
     assert data.ordinary[0] > 5 * data.weighted[0]
+    assert data.ordinary[0] < data.exact[0]  # 100 games miss most of the rare large weights
     assert 1 < data.exact[-1] / data.limit[-1] < 1.5
 
 
@@ -175,11 +176,15 @@ def test_estimates_of_infinite_variance_do_not_settle():
     assert steps.max() > 3 * -steps.min()  # jumps up, and sinks in between
 
 
-def test_discounting_decides_between_the_two_in_a_loop_that_pays_on_the_way():
+def test_discounting_rescues_the_per_decision_estimate_alone_where_rewards_come_on_the_way():
     loop = ratios.paying_loop(back=0.6)
     short, long = (ratios.second_moments(loop, f.LEFT, f.EITHER, gamma, 0) for gamma in (0.8, 0.95))
     assert np.isfinite(short.per_decision)
     assert short.ordinary == long.ordinary == long.per_decision == np.inf
+    edge = np.sqrt(1 / 1.2)  # where 1.2 γ² = 1
+    for gamma, finite in ((edge - 1e-6, True), (edge + 1e-6, False)):
+        moments = ratios.second_moments(loop, f.LEFT, f.EITHER, gamma, 0)
+        assert np.isfinite(moments.per_decision) == finite
 
 
 def test_the_record_of_infinite_variance_repeats_from_its_seed():

@@ -3,11 +3,13 @@
 from ._base import Playground, bundle
 from .dynamic_programming import DynamicProgrammingPlayground
 from .gridworld import GridWorldPlayground
+from .monte_carlo import MonteCarloPlayground
 from .stochastic_approximation import StochasticApproximationPlayground
 
 __all__ = [
     "DynamicProgrammingPlayground",
     "GridWorldPlayground",
+    "MonteCarloPlayground",
     "Playground",
     "StochasticApproximationPlayground",
     "bundle",

@@ -256,7 +256,7 @@ p { margin: 0; }
 .panel { background: var(--panel); border-radius: 10px; padding: .75rem .85rem; }
 .row { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; } .row button { padding-inline: .42rem; }
 button { font: inherit; font-size: .88rem; line-height: 1.25; color: var(--ink); background: var(--card); border: 1px solid var(--edge);
-  border-radius: 8px; padding: .34rem .6rem; min-height: 36px; cursor: pointer; }
+  border-radius: 8px; padding: .34rem .6rem; min-height: 36px; min-width: 44px; cursor: pointer; }
 button:hover { border-color: var(--accent); }
 button.primary { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; min-width: 4.7em; padding-inline: .5rem; }
 button.quiet { background: none; border-color: transparent; color: var(--mut); padding-inline: .2rem; margin-right: .6rem;

@@ -1,4 +1,4 @@
-# desk 06ee6977aaad: the hash of what follows. Edit below, and the file is yours.
+# desk 78a64978b62f: the hash of what follows. Edit below, and the file is yours.
 """Your desk for tabular/stochastic_approximation. Write the functions, then: rlcourse check stochastic_approximation"""
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ def incremental_mean(x: ArrayLike) -> Floats:
 
 
 def step_size_conditions(p: ArrayLike) -> StepConditions:
-    """For a_k = c / (k + offset)^p: Σ a_k = ∞ if p <= 1, Σ a_k² < ∞ if p > 1/2.
+    """Whether Σ a_k = ∞, and whether Σ a_k² < ∞, for a_k = c / (k + offset)^p.
 
     p (...), any numbers -> two arrays of flags (...)  (eq-step-conditions). A factor c > 0 and an
     offset change no answer; neither does a_1, ..., a_n for any finite n.

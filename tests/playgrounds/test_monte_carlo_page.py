@@ -105,6 +105,9 @@ def test_waiting_for_ever_is_monte_carlo_itself(page):
     waits.press("End")
     assert state(page)["n"] is None
     assert names(page) == ["Monte Carlo"]
+    assert page.get_by_text("the two are one").is_visible()
+    assert (page.locator(".rowmap").count(), page.locator("svg.chart path.line").count()) == (1, 1)
+    assert page.get_by_text("false").count() == 0
     waits.press("ArrowLeft")
     assert names(page) == ["128-step TD", "Monte Carlo"]
 
@@ -114,6 +117,14 @@ def test_learning_that_does_harm_is_marked_in_words(page):
     assert page.locator(".split.m").get_by_text("worse than at first").is_visible()
     assert page.locator(".split.td").get_by_text("worse than at first").count() == 0
     assert page.locator("path.was").count() == 3  # both errors before the change, and its legend
+
+
+def test_before_the_first_episode_all_is_bias(page):
+    slider(page, "episode").press("Home")
+    slider(page, "step of the walk").press("Home")
+    assert page.locator(".story").inner_text() == (
+        "After 0 episodes, TD(0)’s squared error is 100 % bias, Monte Carlo’s 100 % bias."
+    ).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def test_running_walks_to_the_end_of_the_episode(page):

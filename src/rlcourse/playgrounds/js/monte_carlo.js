@@ -141,32 +141,34 @@ for v in (n_step[-1], monte_carlo[-1]):  # each (${LEARNERS} learners, ${cells} 
 const STYLE = `
 .card { --mc:#9a3f74; --mcs:154 63 116; --tds:0 103 165; } .card[data-theme=dark] { --mc:#e08bbb; --mcs:224 139 187; --tds:107 184 242; }
 .mc, .even { display: grid; gap: 1rem; } .even > *, .mc > * { min-width: 0; } .even { align-items: start; }
+.even .slider { grid-template-columns: 6.7rem 1fr 2.9rem; } .even .choice { grid-template-columns: 6.7rem 1fr; }
 .td { color: var(--accent); --c: var(--accent); --cs: var(--tds); } .m { color: var(--mc); --c: var(--mc); --cs: var(--mcs); }
 .chart .line, .legend .line { fill: none; stroke: var(--c); stroke-width: 3; stroke-linejoin: round; } .m.line { stroke-dasharray: 7 3; }
 .chart .area { fill: rgb(var(--cs) / .16); } path.was { stroke: var(--mut); stroke-width: 2.2; stroke-dasharray: 1 5; stroke-linecap: round; }
-path.first { stroke: var(--ink); stroke-width: 1.2; stroke-dasharray: 2 3; } path.cross { stroke: var(--ink); stroke-width: 1; }
+path.first { stroke: var(--ink); stroke-width: 1; } path.cross { stroke: var(--ink); stroke-width: 1; }
 .chart .now { stroke: var(--c); } .who { font-weight: 700; white-space: nowrap; } .split { margin-top: .5rem; } .split + .split { margin-top: .8rem; }
 .split p { display: flex; justify-content: space-between; } .bar { display: flex; height: 18px; margin: .15rem 0 .2rem; background: var(--card); border-radius: 4px; overflow: hidden; }
 .bar i { background: repeating-linear-gradient(135deg, var(--c) 0 2px, rgb(var(--cs) / .12) 2px 6px); box-shadow: inset 0 0 0 1px var(--c); } .bar b { background: var(--c); }
 .sw { display: inline-flex; width: 1.5em; height: .75em; --c: var(--ink); --cs: 128 128 128; margin: 0; vertical-align: -.05em; border-radius: 2px; } .sw > * { width: 100%; }
-.story { font-weight: 650; } .rowmap { cursor: pointer; touch-action: pan-y; }
+.story { font-weight: 650; min-height: 2.9em; } .rowmap { cursor: pointer; touch-action: pan-y; }
 .rowmap text { font-size: 11px; fill: var(--mut); text-anchor: middle; } .rowmap path { fill: none; }
 .rowmap .area { fill: rgb(var(--cs) / .17); } .rowmap .mean { stroke: var(--c); stroke-width: 1.4; } .rowmap .true { stroke: var(--ink); stroke-width: 1.3; stroke-dasharray: 4 3; }
 .rowmap .est, .legend .est { stroke: var(--c); stroke-width: 4; } .legend .true { stroke: var(--ink); stroke-width: 1.3; stroke-dasharray: 4 3; } .rowmap .old, .legend .old { stroke: var(--mut); stroke-width: 2; stroke-dasharray: 2 2; }
 .rowmap .from { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 1.5 2.5; } .rowmap .pull { stroke: var(--ink); stroke-width: 1.1; }
 .rowmap .head { fill: var(--ink); } .cell { fill: var(--card); stroke: var(--edge); } .cell.seen { fill: rgb(var(--cs) / .3); } .end { fill: none; stroke: var(--ink); stroke-width: 3; }
 .rowmap .walker { fill: var(--ink); } .rowmap .out { fill: none; stroke: var(--ink); stroke-width: 2; } .rowmap .goal { fill: var(--ink); font-weight: 700; }
-.seek { display: grid; gap: .3rem 1.2rem; } .told { margin-top: .5rem; --c: var(--ink); } .seek .slider { grid-template-columns: 4.2rem 1fr 4.9rem; } .said { min-height: 2.9em; } .learner .sum { min-height: 2.8em; }
+.seek { display: grid; gap: .45rem 1.2rem; } .told { margin-top: .5rem; --c: var(--ink); } .seek .slider { grid-template-columns: 4rem 1fr 5.8rem; } .said { min-height: 2.9em; } .learner .sum { min-height: 2.8em; }
+@container (max-width: 430px) { .story { min-height: 4.4em; } }
 @container (min-width: 560px) { .even, .seek { grid-template-columns: 1fr 1fr; } }
 `;
 
 const nameOf = (n) => ({ 1: "TD(0)", null: "Monte Carlo" })[n] ?? `${n}-step TD`;
-const percent = (x) => (x > 0.995 && x < 1 ? "over 99\u00a0%" : `${num(100 * x, 0)}\u00a0%`);
+const percent = (x) => (x > 0.995 && x < 1 - 1e-9 ? "over 99\u00a0%" : `${num(100 * x, 0)}\u00a0%`);
 
 export function mount(host, data, { onState = () => {} } = {}) {
   const start = copyOf(data.world);
   const w = copyOf(start);
-  const known = {}; // the walks of each length of row
+  const known = { 5: walks(5), 19: walks(19) };
   const memo = new Map(); // the last few accounts
   const near = (a, b) => a.every((x, i) => Math.abs(x - b[i]) <= 1e-9);
   let [first, last] = solve();
@@ -177,7 +179,6 @@ export function mount(host, data, { onState = () => {} } = {}) {
   let steered = [];
 
   function solve() {
-    known[w.cells] ??= walks(w.cells);
     if (memo.size > 20) memo.clear();
     return [w.n, null].map((n) => {
       const name = `${w.cells} ${w.alpha} ${n}`;
@@ -186,6 +187,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
     });
   }
   const length = () => paths.at(-1).path.length;
+  const shown = () => (w.n === null ? [] : [[first, "td", w.n]]).concat([[last, "m", null]]);
   const done = () => w.episode - (step < length() ? 1 : 0); // episodes that are over
 
   const ui = frame(host, {
@@ -196,9 +198,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
 
   // --- controls
   const size = choice({ label: "cells", name: "cells in the row", options: [[5, "5"], [19, "19"]], value: w.cells, onpick: (cells) => change({ cells }) });
-  const rate = slider({ label: math("α"), name: "alpha, step size", min: 0.01, max: 1, step: 0.01, value: w.alpha, oninput: (alpha, fresh) => change({ alpha }, fresh) });
+  const rate = slider({ label: ["step size ", math("α")], name: "alpha, step size", min: 0.01, max: 1, step: 0.01, value: w.alpha, oninput: (alpha, fresh) => change({ alpha }, fresh) });
   const label = (i) => String(STEPS[i] ?? "∞");
-  const wait = slider({ label: math("n"), name: "n, steps that the first learner waits before it takes a guess", min: 0, max: 8, step: 1, value: STEPS.indexOf(w.n), format: label, oninput: (i, fresh) => change({ n: STEPS[i] }, fresh) });
+  const wait = slider({ label: ["wait ", math("n"), " steps"], name: "n, steps that the first learner waits before it takes a guess", min: 0, max: 8, step: 1, value: STEPS.indexOf(w.n), format: label, oninput: (i, fresh) => change({ n: STEPS[i] }, fresh) });
   const turn = (k) => (run.stop(), look(k));
   const when = slider({ label: "episode", name: "episode", min: 1, max: EPISODES, step: 1, value: w.episode, format: String, oninput: turn });
   const seek = (t) => (run.stop(), show(t));
@@ -213,8 +215,8 @@ export function mount(host, data, { onState = () => {} } = {}) {
   const [chart, split, ...panels] = ["", "panel", "panel learner", "panel learner"].map((kind) => h("div", { class: kind }));
   ui.body.append(
     h("div", { class: "mc" },
-      h("div", { class: "even" }, chart, h("div", {}, size.el, rate.el, wait.el, split)),
       story,
+      h("div", { class: "even" }, chart, h("div", {}, size.el, rate.el, wait.el, split)),
       h("div", {}, head, h("div", { class: "seek noprint" }, when.el, scrub.el, [[run.el, go], [steer, other]].map((some) => h("div", { class: "row" }, some)))),
       h("div", {},
         h("div", { class: "even" }, panels),
@@ -286,8 +288,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
     drawSplit();
     drawLearner(0, w.n);
     drawLearner(1, null);
+    if (w.n === null) panels[0].replaceChildren(h("p", { class: "who td" }, math("n"), " = ∞"), h("p", {}, "Whoever waits for the end of every walk does what Monte Carlo does: the two are one."));
     const own = steered[w.episode - 1] ? ", steered by you" : "";
-    head.textContent = `One of these learners, number ${w.learner}, in episode ${w.episode}${own}: click beside the walker to steer it`;
+    head.textContent = `One of these learners, number ${w.learner}, in episode ${w.episode}${own}: press beside the walker to steer it`;
   }
 
   // --- drawing
@@ -297,9 +300,11 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function drawChart() {
     const [W, H, L, R, T, B] = [320, 270, 30, 8, 10, 22];
     const kept = before?.cells === w.cells ? before : null;
-    const sorted = [last, first].map(({ own, rms }) => Array.from(rms, (_, k) => own.slice(k * LEARNERS, (k + 1) * LEARNERS).sort()));
-    const [low, high] = [20, 179].map((rank) => sorted.map((each) => each.map((list) => list[rank])));
-    const top = Math.max(0.35, ...high.flat(), ...(kept ? [...kept.first, ...kept.last] : [])) * 1.04;
+    const drawn = shown().reverse().map(([{ own, rms }, kind]) => {
+      const sorted = Array.from(rms, (_, k) => own.slice(k * LEARNERS, (k + 1) * LEARNERS).sort());
+      return { rms, kind, low: sorted.map((list) => list[20]), high: sorted.map((list) => list[179]) };
+    });
+    const top = Math.max(0.35, ...drawn.flatMap(({ high }) => high), ...(kept ? [...kept.first, ...kept.last] : [])) * 1.04;
     const x = (k) => L + ((W - L - R) * k) / EPISODES;
     const y = (e) => T + (H - T - B) * (1 - e / top);
     const point = (e, k) => `${x(k).toFixed(1)} ${y(e).toFixed(1)}`;
@@ -313,17 +318,15 @@ export function mount(host, data, { onState = () => {} } = {}) {
       s("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart", role: "img", onpointerdown: drag, onpointermove: drag, "aria-label": tell() },
         levels.map((e) => [path("grid", `M${L} ${y(e)}H${W - R}`), text(L - 5, y(e) + 4, num(e, 1))]),
         [0, 25, 50, 75, 100].map((k) => text(x(k), H - 6, k < 100 ? k : "episodes", k < 100 ? "middle" : "end")),
-        ["m", "td"].map((kind, i) => path(`area ${kind}`, band(low[i].map(point), high[i].map(point)))),
+        drawn.map(({ kind, low, high }) => path(`area ${kind}`, band(low.map(point), high.map(point)))),
         path("first", `M${L} ${y(first.rms[0])}H${W - R}`),
         kept && [path("was", curve(kept.last)), path("was", curve(kept.first))],
-        path("line m", curve(last.rms)),
-        path("line td", curve(first.rms)),
+        drawn.map(({ kind, rms }) => path(`line ${kind}`, curve(rms))),
         w.n && ahead > 2 && [path("cross", `M${x(ahead)} ${y(first.rms[ahead]) + 6}V${H - B}`), ahead < 45 ? text(x(ahead) + 5, H - B - 6, ending, "start") : text(x(ahead) - 5, H - B - 6, ending)],
-        [[last, "m"], [first, "td"]].map(([each, kind]) => s("circle", { class: `now ${kind}`, cx: x(k), cy: y(each.rms[k]), r: 5.5 })),
+        drawn.map(({ kind, rms }) => s("circle", { class: `now ${kind}`, cx: x(k), cy: y(rms[k]), r: 5.5 })),
       ),
       h("p", { class: "legend" },
-        key("line td", nameOf(w.n)),
-        key("line m", "Monte Carlo"),
+        shown().map(([, kind, n]) => key(`line ${kind}`, nameOf(n))),
         key("first", "first guess, all 1/2"),
         kept && key("was", "before"),
         h("span", {}, "shaded: 8 of 10 learners"),
@@ -341,13 +344,14 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const k = done();
     const share = ({ bias, noise }) => bias[k] / (bias[k] + noise[k]);
     const kind = (each) => `${percent(Math.max(share(each), 1 - share(each)))} ${share(each) >= 0.5 ? "bias" : "noise"}`;
-    return `After ${many(k, "episode")}, ${nameOf(w.n)}’s squared error is ${kind(first)}${w.n === null ? "" : `, Monte Carlo’s ${kind(last)}`}.`;
+    const [one, other] = shown().map(([each, , n]) => [`${nameOf(n)}’s`, kind(each)]);
+    return `After ${many(k, "episode")}, ${one.join(" squared error is ")}${other ? `, ${other.join(" ")}` : ""}.`;
   }
 
   function drawSplit() {
     const k = done();
-    const most = Math.max(...[first, last].map((x) => x.bias[k] + x.noise[k]));
-    const part = (each, n, kind) => {
+    const most = Math.max(...shown().map(([x]) => x.bias[k] + x.noise[k]));
+    const part = ([each, kind, n]) => {
       const [bias, noise, worse] = [each.bias[k], each.noise[k], each.rms[k] > each.rms[0]];
       return h("div", { class: `split ${kind}` },
         h("p", {}, h("span", { class: "who" }, nameOf(n)), worse && h("span", { class: "bad" }, "✕ worse than at first")),
@@ -357,9 +361,8 @@ export function mount(host, data, { onState = () => {} } = {}) {
     };
     split.replaceChildren(
       h("p", { class: "cap" }, `Squared, after ${many(k, "episode")}`),
-      h("p", { class: "legend" }, h("span", {}, h("span", { class: "bar sw" }, h("i")), " bias²: all wrong alike"), h("span", {}, h("span", { class: "bar sw" }, h("b")), " noise: each another way")),
-      part(first, w.n, "td"),
-      w.n !== null && part(last, null, "m"),
+      h("p", { class: "legend" }, h("span", {}, h("span", { class: "bar sw" }, h("i")), " bias²: all wrong the same way"), h("span", {}, h("span", { class: "bar sw" }, h("b")), " noise: each in its own way")),
+      ...shown().map(part),
     );
     story.textContent = tell();
   }

@@ -1,4 +1,4 @@
-# desk 81f23904263f: the hash of what follows. Edit below, and the file is yours.
+# desk 7f46b2019bdb: the hash of what follows. Edit below, and the file is yours.
 """Your desk for tabular/temporal_difference. Write the functions, then: rlcourse check temporal_difference"""
 
 import numpy as np
@@ -12,8 +12,9 @@ Ints = NDArray[np.intp]
 def td_target(r: Floats, v_next: Floats, terminated: Bools, gamma: float) -> Floats:
     """r + γ (1 - terminated) v(s')  (eq-td-target).
 
-    r, v_next and terminated broadcast -> (...); terminated is True/False or 1/0. Operators only, so
-    that it serves NumPy arrays, plain numbers and tensors alike. Sutton & Barto, eq. 6.2.
+    r, v_next and terminated are arrays that broadcast, or plain numbers -> (...). terminated is
+    True/False or 1/0, in tensors 1/0: there are operators only, which all of them understand.
+    Sutton & Barto, eq. 6.2.
     """
     raise NotImplementedError
 

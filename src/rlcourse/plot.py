@@ -61,6 +61,7 @@ COLOUR_OF = {  # one colour per method in the whole book
     "expected Sarsa": OCHRE,
     "Q-learning": RED,
     "double Q-learning": BLUE,
+    "gymnasium loop": GREY,
 }
 
 STYLE: Any = {

@@ -20,8 +20,9 @@ from rlcourse.tabular.mdp import Bools, Floats, Ints
 def td_target(r: Floats, v_next: Floats, terminated: Bools, gamma: float) -> Floats:
     """r + γ (1 - terminated) v(s')  (eq-td-target).
 
-    r, v_next and terminated broadcast -> (...); terminated is True/False or 1/0. Operators only, so
-    that it serves NumPy arrays, plain numbers and tensors alike. Sutton & Barto, eq. 6.2.
+    r, v_next and terminated are arrays that broadcast, or plain numbers -> (...). terminated is
+    True/False or 1/0, in tensors 1/0: there are operators only, which all of them understand.
+    Sutton & Barto, eq. 6.2.
     """
     return r + gamma * (1 - terminated) * v_next
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlcourse.figures.tabular import autoreset, cliff, n_step_control, n_steps, prediction
+from rlcourse.figures.tabular import (
+    autoreset,
+    cliff,
+    learning_speed,
+    n_step_control,
+    n_steps,
+    prediction,
+)
 from rlcourse.figures.tabular import temporal_difference as f
 from rlcourse.results import load
 from rlcourse.tabular import worlds
@@ -311,6 +318,34 @@ def test_every_picture_of_the_chapter_is_drawn(record, walk):
     ):
         assert picture.alt
         assert all(svg.startswith("<svg") for svg in picture.panels)
+
+
+# ------------------------------------------------------------------------------- benchmark
+
+
+def test_the_benchmark_says_what_its_caption_says():
+    record = load("benchmarks/temporal_difference")
+    data = learning_speed.data_benchmark(record)
+    np.testing.assert_array_equal(data.learners, [1, 100, 1024, 4096])
+    assert set(data.ahead) == set(data.over) == set(learning_speed.LOOKS)
+    for world, ratios in data.ahead.items():
+        low, ahead, high = ratios.T
+        assert (low <= ahead).all()
+        assert (ahead <= high).all()
+        assert ahead[0] < 1 < 10 < ahead[1] < 50 < ahead[2] < ahead[3] < 250
+        assert 1 < data.lists[world][1] < 2.5
+        assert 1 < data.hundred[world] < 3
+        row = record["optimal"][world]
+        assert row["gamma"] == 1
+        assert row["share"][-1] >= 0.95 > max(row["share"][:-1])
+        for loop, (_, over, _) in data.over[world].items():
+            assert 1 < data.early[world][loop][1] <= over
+            assert row[loop]["share"] > 0.9
+            assert row[loop]["seconds"] / row["ours"]["seconds"] == pytest.approx(over, rel=0.3)
+        assert data.over[world][learning_speed.LISTS][1] < data.over[world][learning_speed.ARRAY][1]
+    picture = learning_speed.draw_benchmark(data)
+    assert len(picture.panels) == 2
+    assert "target" in picture.panels[0]
 
 
 # ------------------------------------------------------------------------------- the quiz

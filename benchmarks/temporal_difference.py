@@ -10,8 +10,9 @@ after each chunk of episodes. A seed is optimal when the policy that takes the f
 actions is worth v*(start) from the start, by an exact solve, to 1e-9. Our seeds learn together, and
 are the same in each round; the loop's are new ones, one after another, scaled to 100, and do as
 many episodes (`over_ours`). `over_ours_early`: had each stopped at its own first check passed.
-Nothing is discounted: on FrozenLake the optimum is to arrive for certain. There ties are drawn,
-since the first of equal actions never arrives; on the cliff the loop needs no more than argmax.
+Nothing is discounted: on FrozenLake the optimum is to arrive for certain. `learn_q` draws ties, and
+there so must the loop, since the first of equal actions never arrives; on the cliff argmax will do,
+which is faster for a loop.
 `timing` says how they race. One BLAS thread.
 """
 
@@ -47,7 +48,7 @@ class Task(NamedTuple):
     family: str
     alpha: float
     epsilon: float
-    ties: Ties
+    ties: Ties  # of the loops
     chunk: int
     seeds: int
     rounds: int
@@ -76,7 +77,7 @@ def ours(task: Task, learners: int) -> Learning:
         nonlocal q
         x = learn_q(
             world(task.family), "q_learning", episodes=episodes, learners=learners, gamma=1.0,
-            alpha=task.alpha, epsilon=task.epsilon, ties=task.ties, q=q, rng=rng,
+            alpha=task.alpha, epsilon=task.epsilon, q=q, rng=rng,
         )  # fmt: skip
         q = x.tables
         return x.q, int(x.lengths.sum())

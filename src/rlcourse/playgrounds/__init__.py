@@ -5,6 +5,7 @@ from .dynamic_programming import DynamicProgrammingPlayground
 from .gridworld import GridWorldPlayground
 from .monte_carlo import MonteCarloPlayground
 from .stochastic_approximation import StochasticApproximationPlayground
+from .temporal_difference import TemporalDifferencePlayground
 
 __all__ = [
     "DynamicProgrammingPlayground",
@@ -12,5 +13,6 @@ __all__ = [
     "MonteCarloPlayground",
     "Playground",
     "StochasticApproximationPlayground",
+    "TemporalDifferencePlayground",
     "bundle",
 ]

@@ -203,7 +203,7 @@ def macqueen_bounds(v: Floats, v_next: Floats, gamma: float, ends: bool) -> Boun
     v (S,) and v_next = max_a q(s, a) of it -> (S,), (S,). `ends`: True where episodes may end; a
     change then carries over to a part of what follows only, so min δ counts as at most 0, and max δ
     as at least 0. The policy that is greedy for v loses no more than high - low anywhere. Requires
-    gamma < 1. MacQueen (1966); Puterman (1994), section 6.6.3.
+    gamma < 1. MacQueen (1966); Puterman (1994), section 6.6.
     """
     change = v_next - v
     least, most = change.min(), change.max()

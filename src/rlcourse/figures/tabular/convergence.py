@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from rlcourse.figures.tabular.grid_map import draw_map
+from rlcourse.figures.tabular.gridworld import Hunt
 from rlcourse.plot import BLUE, COLOUR_OF, GREY, OCHRE, RED, Picture, panel, picture
 from rlcourse.tabular.dynamic_programming import macqueen_bounds, policy_iteration
 from rlcourse.tabular.gridworld import ZHAO, closed_form, grid_mdp
 from rlcourse.tabular.mdp import (
     MDP,
-    Bools,
     Floats,
     Ints,
     action_values,
@@ -243,23 +243,6 @@ def draw_closing(data: Closing) -> Picture:
 
 
 # ------------------------------------------------------------------------------- the bug hunt
-
-
-class Hunt(NamedTuple):
-    """What a suspect solver returns, beside the truth.
-
-    v, exact          (S,)    its values and the right ones
-    best, exact_best  (S, A)  the best actions by its values, and the right ones
-    """
-
-    v: Floats
-    exact: Floats
-    best: Bools
-    exact_best: Bools
-
-    @property
-    def same_actions(self) -> bool:
-        return bool((self.best == self.exact_best).all())
 
 
 Solver = Callable[[MDP, float, float], Floats]

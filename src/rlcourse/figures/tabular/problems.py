@@ -174,7 +174,7 @@ def draw_variant(changed: Rental) -> Picture:
 
 
 def _draw_moves(axes: Axes, moved: Ints, named: Sequence[int], lines: bool = True) -> None:
-    """Tinted by the number of cars: blue from first to second, red back."""
+    """Tinted by the number of cars: blue from first to second, orange back."""
     share = np.abs(moved)[..., None] / MOST_MOVES
     colour = np.where(moved[..., None] >= 0, _rgb(BLUE), _rgb(RED))
     axes.imshow(np.concatenate([colour, 0.75 * share], axis=-1), origin="lower",

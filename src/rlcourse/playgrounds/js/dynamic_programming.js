@@ -156,7 +156,7 @@ path.other { stroke: var(--edge); stroke-width: 1.2; } path.one { stroke: var(--
 path.was { stroke: var(--mut); stroke-width: 2.4; stroke-dasharray: 1 5; stroke-linecap: round; }
 path.run { stroke: var(--accent); stroke-width: 4; stroke-linejoin: round; } path.dots { stroke: var(--accent); stroke-width: 8; stroke-linecap: round; }
 .chart path.dia, .legend path.dia { fill: var(--card); stroke: var(--ink); stroke-width: 1.3; } .chart path.dia.on { fill: var(--accent); stroke: var(--accent); }
-@container (max-width: 559px) { .long .few:not(.on) span { visibility: hidden; } .long span { font-size: .66rem; letter-spacing: -.04em; } }
+@container (max-width: 559px) { .long .few:not(.on) span { visibility: hidden; } .col span { font-size: .66rem; letter-spacing: -.04em; } }
 @container (min-width: 560px) { .even { grid-template-columns: 1fr 1fr; }
   .two { grid-template: "map side" auto "rules side" 1fr / minmax(0, 1fr) minmax(0, 1fr); }
   .depths { grid-template-columns: 6.6rem repeat(12, minmax(0, 1fr)); } .depths .cap { grid-column: 1; margin: 0; padding-right: .4rem; }

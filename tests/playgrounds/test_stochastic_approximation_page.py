@@ -27,6 +27,12 @@ def test_a_slider_runs_all_runs_anew(page):
     assert page.locator(".count").last.inner_text() == "151 of 200 arrive"
 
 
+def test_runs_that_stop_beside_the_root_are_not_said_to_arrive(load):
+    page = load(StochasticApproximationPlayground(g="tanh", p=1.5, w1=3.0))
+    assert state(page)["own"]["off"] > 0.5
+    assert page.locator(".count").last.inner_text() == "200 of 200 are not lost"
+
+
 def test_step_and_run_can_be_scrubbed_by_keyboard(page):
     slider = page.get_by_role("slider", name="k, the step that is looked into")
     slider.focus()

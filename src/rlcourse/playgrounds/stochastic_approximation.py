@@ -116,7 +116,7 @@ class StochasticApproximationPlayground(Playground):
             f"<table><caption>{RUNS} runs of Robbins-Monro on {words}, {STEPS} steps of"
             f" {self.settings.c:g}/(k + offset)^{self.settings.p:g} under noise of standard"
             f" deviation {self.settings.sigma:g}. With JavaScript this is a playground.</caption>"
-            "<tr><th>offset<th>reach the root<th>lost for good<th>distance left (RMS)"
+            "<tr><th>offset<th>not lost<th>lost for good<th>distance left (RMS)"
             f"{rows}</table>"
         )
 

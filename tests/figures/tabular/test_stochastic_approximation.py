@@ -175,6 +175,22 @@ def test_the_average_of_a_slow_sequence_is_nearly_as_good_as_the_best_step():
     assert best == pytest.approx(1 / np.sqrt(data.k[-1]), rel=1e-3)
     assert average < plain / 2
     assert average < 1.3 * best
+    found, spread = f.averaged_error(data)
+    assert found == average
+    assert abs(found - exact_average(int(data.k[-1]), 0.7)) < 3 * spread < 0.2 * best
+
+
+def exact_average(steps, p):
+    """RMS error of the mean of w_1 .. w_{T+1} from w_1 = 1: what each η_k adds to their sum.
+
+    η_k moves w_{k+1} by -a_k, and the sum by a_k (1 + (1 - a_{k+1}) (1 + ...)).
+    """
+    a, weight, square = sa.step_sizes(steps, p=p), 0.0, 0.0
+    for size in a[::-1]:
+        weight += 1  # of w_{k+1} in the sum, with all that it leaves to later ones
+        square += (size * weight) ** 2
+        weight *= 1 - size
+    return np.sqrt((1 + weight) ** 2 + square) / (steps + 1)
 
 
 def test_twice_the_best_factor_costs_fifteen_per_cent_and_half_of_it_the_rate():

@@ -78,7 +78,7 @@ def draw_question(data: Question) -> Picture:
     axes.plot(w, squashed(w), color=GREEN)
     axes.axhline(0, color="#000000", linewidth=0.8)
     axes.plot([1], [0], "o", color="#000000", markersize=6)
-    say(axes, "g, unseen", (-1.9, -0.75), GREEN)
+    say(axes, "g, unseen", (2.75, 0.2), GREEN)
     axes.annotate("the root we want", (1, 0), (1.35, -1.7), arrowprops={"arrowstyle": "-"})
     axes.set(xlabel="w", ylabel="reading of g(w)", ylim=(-3, 3))
     right, axes = panel("The step size decides", HALF)
@@ -242,10 +242,10 @@ def draw_jumps(data: Jumps) -> Picture:
     for (p, chance), colour, mark in looks:
         axes.plot(data.blocks, chance, color=colour, linewidth=1)
         axes.plot(data.blocks, data.seen[p], mark, color=colour, markersize=3.5)
-        say(axes, f"p = {p:g}", (data.blocks[-1], chance[-1]), colour, xytext=(-4, 5),
+        say(axes, f"p = {p:g}", (data.blocks[-1], chance[-1]), colour, xytext=(-4, 9),
             textcoords="offset points", ha="right")  # fmt: skip
     log_steps(axes)
-    axes.set_ylim(0, 1.12)
+    axes.set_ylim(0, 1.2)
     return picture(
         [left, right],
         "Left: with Gaussian noise runs come to rest at 0; with rare, large noise of the same"

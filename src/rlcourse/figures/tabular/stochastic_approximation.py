@@ -411,19 +411,21 @@ def data_hunt(
     return Hunt(k, suspect, right, v, exact, loss, least, same)
 
 
+LEAST = 1e-9  # a smaller error is none: there curves end
+
+
 def draw_hunt(data: Hunt) -> Picture:
     """Errors on both floors: where the suspect is right, and where it isn't."""
     panels = []
     titles = {"dry": "Its unit test: a dry floor", "slippery": "In use: a slippery floor"}
     for name, title in titles.items():
         figure, axes = panel(title, HALF)
-        seen = np.maximum(data.right[name], data.suspect[name]) > 1e-9
         for words, error, colour, look in (
             ("td_reading", data.right[name], GREEN, "-"),
             ("the suspect", data.suspect[name], RED, "--"),
         ):
-            y = np.maximum(error[seen], 1e-10)
-            axes.loglog(data.k[seen] + 1, y, look, color=colour, label=words)
+            shown = error > LEAST
+            axes.loglog(data.k[shown] + 1, error[shown], look, color=colour, label=words)
         log_steps(axes, "transitions seen")
         axes.set(xlim=(10, None), ylabel="RMS error of the values")
         if name == "slippery":
@@ -464,6 +466,13 @@ def read_rates(record: dict[str, Any]) -> Rates:
     x = record["data"]["rates"]
     settings = tuple((float(c), float(p)) for c, p in x["settings"])
     return Rates(settings, *(np.array(x[name]) for name in ("k", "error", "exact", "averaged")))
+
+
+def averaged_error(data: Rates) -> tuple[float, float]:
+    """RMS error of the averaged iterates at the end, and its standard error from the groups."""
+    square = data.averaged[:, -1] ** 2
+    error = float(np.sqrt(square.mean()))
+    return error, float(square.std(ddof=1) / np.sqrt(len(square)) / (2 * error))
 
 
 def read_shares(record: dict[str, Any]) -> Shares:

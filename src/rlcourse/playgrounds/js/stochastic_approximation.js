@@ -6,6 +6,7 @@ import { uniforms } from "./random.js";
 export const RUNS = 200;
 export const STEPS = 200;
 export const LIMIT = 1e12; // beyond it a run is lost
+const NEAR = 0.25; // runs that end farther off than this have not arrived
 const READ = { cubic: (x) => x * x * x - 5, tanh: (x) => Math.tanh(x - 1) };
 const ROOT = { cubic: Math.cbrt(5), tanh: 1 };
 const NAMES = { cubic: "w³ − 5", tanh: "tanh(w − 1)" };
@@ -153,7 +154,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
 
   function legend() {
     const zone = s("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, s("path", { class: "zone", d: "M0 0H26V10H0Z" }));
-    return h("p", { class: "legend" }, key("on", "runs that arrive"), key("lost", "runs that are lost"), key("root", "the root"), key("mine", "the run below"), h("span", {}, zone, " from here a step leads nearer"));
+    return h("p", { class: "legend" }, key("on", "runs not lost"), key("lost", "runs lost"), key("root", "the root"), key("mine", "the run below"), h("span", {}, zone, " from here a step leads nearer"));
   }
 
   // --- changes
@@ -181,7 +182,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
     drawStep();
   }
 
-  const tell = ({ ends: { lost } }) => (lost === RUNS ? `All ${RUNS} are lost` : `${RUNS - lost} of ${RUNS} arrive`);
+  const tell = ({ ends: { lost, off } }) => (lost === RUNS ? `All ${RUNS} are lost` : `${RUNS - lost} of ${RUNS} ${off <= NEAR ? "arrive" : "are not lost"}`);
   const within = ({ off }) => (off === null ? "" : `; ±${num(off, 3)} at the end`);
 
   // --- drawing

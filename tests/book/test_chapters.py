@@ -25,6 +25,15 @@ def definitions(cell: Fence) -> list[str]:
     return [node.name for node in ast.walk(ast.parse(code)) if isinstance(node, kinds)]
 
 
+def parameters(code: str) -> dict[str, tuple[list[str], int]]:
+    """function -> the names of its parameters, and how many of them have a default"""
+    return {
+        node.name: ([x.arg for x in node.args.args + node.args.kwonlyargs], len(node.args.defaults))
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
 def labels_cited(path: Path) -> set[str]:
     return set(re.findall(r"\((eq-[\w-]+)\)", path.read_text("utf-8")))
 
@@ -39,6 +48,15 @@ def test_a_chapter_defines_nothing_outside_the_readers_cells(course):
 def test_the_rule_that_a_chapter_defines_nothing_can_fail():
     cell = code_cells("```{code-cell} ipython3\n%matplotlib inline\ndef f():\n    pass\n```")[0]
     assert definitions(cell) == ["f"]
+
+
+def test_a_readers_cell_takes_the_arguments_that_the_desk_takes(course):
+    for page in course.notebooks:
+        desk = ROOT / page.replace("book/", "exercises/", 1)
+        wanted = parameters(desk.with_suffix(".py").read_text("utf-8"))
+        cells = [c for c in code_cells(course.source(page)) if "your-turn" in c.tags]
+        taken = {k: v for c in cells for k, v in parameters("\n".join(c.body)).items()}
+        assert wanted == {name: taken.get(name) for name in wanted}, page
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -145,7 +145,7 @@ def _frame(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
 
 def _optimum(axes: Axes, v: Floats) -> None:
     axes.plot(*v, "*", color="#000000", markersize=11, markeredgewidth=0, zorder=5)
-    axes.annotate("v*", tuple(v), (7, 5), textcoords="offset points", weight="bold")
+    axes.annotate("v*", tuple(v), (7, -13), textcoords="offset points", weight="bold")
 
 
 # ------------------------------------------------------------------------------- bounds

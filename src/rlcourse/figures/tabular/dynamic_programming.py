@@ -401,6 +401,7 @@ def draw_benchmark(data: Benchmark, n: int = 50) -> Picture:
         TRUNCATED: ("s-", COLOUR_OF[TRUNCATED]),
         "grid stencil": ("D-", COLOUR_OF["grid stencil"]),
         "quantecon, policy iteration": ("o--", COLOUR_OF["quantecon"]),
+        "quantecon, value iteration": ("v--", COLOUR_OF["quantecon"]),
         "quantecon, modified policy iteration": ("s--", COLOUR_OF["quantecon"]),
         "pymdptoolbox, value iteration": ("v:", COLOUR_OF["pymdptoolbox"]),
         "pymdptoolbox, modified policy iteration": ("s:", COLOUR_OF["pymdptoolbox"]),

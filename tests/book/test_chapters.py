@@ -50,6 +50,14 @@ def test_the_rule_that_a_chapter_defines_nothing_can_fail():
     assert definitions(cell) == ["f"]
 
 
+def test_no_line_of_prose_begins_with_a_percent_sign(course):
+    """It would be a comment of MyST: lost, and the paragraph cut in two."""
+    for page in course.pages:
+        if (ROOT / f"{page}.md").is_file():
+            lines = [x for x in fences(course.source(page).split("\n")) if isinstance(x, str)]
+            assert not [x for x in lines if x.lstrip().startswith("%")], page
+
+
 def test_a_readers_cell_takes_the_arguments_that_the_desk_takes(course):
     for page in course.notebooks:
         desk = ROOT / page.replace("book/", "exercises/", 1)

@@ -117,7 +117,7 @@ class Limits(NamedTuple):
     """What is known exactly about a deterministic world for one epsilon: sums of rewards.
 
     q_learning  what the ε-greedy policy of q* earns
-    optimum     what the best ε-greedy policy earns
+    optimum     what the best ε-greedy policy for gamma earns
     route       the greedy route of that policy
     """
 

@@ -15,13 +15,14 @@ Shapes: S states, A actions, B independent learners, T steps of an episode; q is
 Source: Sutton & Barto, 2nd ed., ch. 5; Zhao, Mathematical Foundations of RL, ch. 5.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rlcourse import _check
 from rlcourse.tabular.environment import Environment, sample_episodes
 from rlcourse.tabular.gridworld import closed_form
+from rlcourse.tabular.learning import Ties
 from rlcourse.tabular.mdp import (
     MDP,
     Floats,
@@ -37,8 +38,6 @@ from rlcourse.tabular.returns import (
     first_visits,
     mean_returns,
 )
-
-Ties = Literal["uniform", "first"]
 
 
 class Learned(NamedTuple):

@@ -1,4 +1,4 @@
-"""Who may import whom: topics know earlier topics only, and tabular ones need NumPy alone."""
+"""Who may import whom: topics know earlier topics only, and many need NumPy alone."""
 
 import ast
 import json
@@ -85,18 +85,20 @@ def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
     assert imported(path) == {"rlcourse.plot", "rlcourse.gym", "rlcourse.tabular.mdp"}
 
 
-TABULAR = [
+SYSTEMS = ("online_softmax", "flash_attention", "slow_memory", "low_precision")
+NUMPY_ALONE = [
     "rlcourse.tabular",
     *(
-        f"rlcourse.tabular.{path.stem}"
+        f"rlcourse.{path.parent.name}.{path.stem}"
         for path in MODULES
-        if path.parent.name == "tabular" and path.stem != "__init__"
+        if (path.parent.name == "tabular" and path.stem != "__init__")
+        or (path.parent.name == "systems" and path.stem in SYSTEMS)
     ),
 ]
 
 
-@pytest.mark.parametrize("name", TABULAR)
-def test_tabular_modules_load_numpy_alone(name: str) -> None:
+@pytest.mark.parametrize("name", NUMPY_ALONE)
+def test_tabular_modules_and_the_first_of_systems_load_numpy_alone(name: str) -> None:
     """In a fresh interpreter, since this one has imported everything."""
     listing = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     numpy, ours = (

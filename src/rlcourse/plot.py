@@ -62,6 +62,14 @@ COLOUR_OF = {  # one colour per method in the whole book
     "Q-learning": RED,
     "double Q-learning": BLUE,
     "gymnasium loop": GREY,
+    "standard attention": RED,
+    "FlashAttention": BLUE,
+    "SDPA, flash": GREEN,
+    "SDPA, cuDNN": PURPLE,
+    "FlexAttention": OCHRE,
+    "float16": OCHRE,
+    "bfloat16": PURPLE,
+    "float32": BLUE,
 }
 
 STYLE: Any = {

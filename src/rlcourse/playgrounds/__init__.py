@@ -2,15 +2,19 @@
 
 from ._base import Playground, bundle
 from .dynamic_programming import DynamicProgrammingPlayground
+from .flash_attention import FlashAttentionPlayground
 from .gridworld import GridWorldPlayground
 from .monte_carlo import MonteCarloPlayground
+from .online_softmax import OnlineSoftmaxPlayground
 from .stochastic_approximation import StochasticApproximationPlayground
 from .temporal_difference import TemporalDifferencePlayground
 
 __all__ = [
     "DynamicProgrammingPlayground",
+    "FlashAttentionPlayground",
     "GridWorldPlayground",
     "MonteCarloPlayground",
+    "OnlineSoftmaxPlayground",
     "Playground",
     "StochasticApproximationPlayground",
     "TemporalDifferencePlayground",

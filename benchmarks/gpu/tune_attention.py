@@ -19,8 +19,8 @@ from typing import Any
 import torch
 import triton
 
+from rlcourse.systems import attention_launches, gpu_softmax
 from rlcourse.systems import gpu_attention as ga
-from rlcourse.systems import gpu_softmax
 
 TOKENS, N, WIDTH = 16384, 8192, 2048
 TIME_LIMIT = 40  # seconds for a candidate to start, compile and run
@@ -105,7 +105,7 @@ def tune_softmax() -> dict[tuple[str, int, str], dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ga.TUNED)
+    parser.add_argument("--output", type=Path, default=attention_launches.TUNED)
     parser.add_argument("--processes", type=int, default=12)
     parser.add_argument("--attempt", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()

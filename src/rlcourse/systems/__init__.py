@@ -1,1 +1,1 @@
-"""Systems: the same numbers from less memory, moved fewer times. NumPy unless a module says more."""
+"""Systems: the same numbers from less memory, moved fewer times. NumPy unless said."""

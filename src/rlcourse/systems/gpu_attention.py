@@ -2,20 +2,14 @@
 
 `gpu_attention` means what `rlcourse.systems.attention` says, and is a torch custom op: it works
 under autograd and torch.compile, and a transformer takes it as its attention. Memory is O(N + M):
-the forward saves the output and one log-sum-exp per row, the backward recomputes the rest.
-
-How a kernel is cut and launched is a `Launch`: the tuned table beside this file where one was
-measured for such a GPU, else a plain choice that fits every GPU of compute capability 8.0 and up.
-With TRITON_INTERPRET=1 set before the import the kernels run on a CPU, slowly, for tests.
+the forward saves the output and one log-sum-exp per row, the backward recomputes the rest. The
+kernels run on GPUs of compute capability 8.0 and up. With TRITON_INTERPRET=1 set before the import
+they run on a CPU, slowly, for tests.
 
 Shapes and letters: `rlcourse.systems.attention`.
 """
 
-import json
 import math
-from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -24,22 +18,18 @@ from torch import Tensor
 from triton.runtime.interpreter import InterpretedFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from rlcourse.systems import attention_kernels as kernels
+from rlcourse.systems import attention_kernels, backward_kernels
 from rlcourse.systems.attention import FAR, empty_lse, reach
 from rlcourse.systems.attention_arguments import Packing, check_attention
+from rlcourse.systems.attention_launches import Launch, plain, tuned
 
-INTERPRETED = isinstance(kernels.forward_kernel, InterpretedFunction)
-TUNED = Path(__file__).with_name("attention_tuned.json")
+KERNELS = {
+    "forward": attention_kernels.forward_kernel,
+    "backward_kv": backward_kernels.backward_kv_kernel,
+    "backward_q": backward_kernels.backward_q_kernel,
+}
+INTERPRETED = isinstance(attention_kernels.forward_kernel, InterpretedFunction)
 KINDS = (torch.float16, torch.bfloat16, torch.float32)
-
-
-class Launch(NamedTuple):
-    """Rows of queries and of keys in a tile, warps of a program, stages of its pipeline."""
-
-    block_q: int
-    block_k: int
-    warps: int
-    stages: int
 
 
 # ------------------------------------------------------------------------------- the function
@@ -58,7 +48,7 @@ def gpu_attention(
     sinks: Tensor | None = None,
     cu_seqlens: Packing | None = None,
 ) -> Tensor:
-    """o_i = Σ_j softmax(s)_ij v_j, (B, H, N, D), without an N x M array  (eq-fa-forward).
+    """o_i = Σ_j softmax(s)_ij v_j, (B, H, N, D), without an N x M array  (eq-flash-update).
 
     Differentiable in q, k, v and sinks. Head dimensions up to 256, float16, bfloat16 and float32.
     Raises ValueError as `check_attention` does, and for what no kernel is here for.
@@ -70,8 +60,11 @@ def gpu_attention(
     check_device(q)
     cu_q, cu_k = cu_seqlens or (None, None)
     back, ahead = reach(options)
-    cap = options.softcap or 0.0
-    return _forward(q, k, v, options.scale, back, ahead, cap, alibi, sinks, cu_q, cu_k)[0]
+    scale, cap = options.scale, options.softcap or 0.0
+    if scale <= 0:  # the kernels scale a maximum, not its scores
+        q, scale = (-q, -scale) if scale else (0 * q, 1.0)
+    o: Tensor = _forward(q, k, v, scale, back, ahead, cap, alibi, sinks, cu_q, cu_k)[0]
+    return o
 
 
 def check_device(q: Tensor) -> None:
@@ -106,13 +99,12 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """o, contiguous; top and rest (B, H, N): their sum is the log-sum-exp, in bits or nats."""
     p = Problem(q, k, v, scale, back, ahead, softcap, alibi, cu_q, cu_k)
-    o, top, rest = (
-        p.new(q.shape),
-        p.new(q.shape[:3], torch.float32),
-        p.new(q.shape[:3], torch.float32),
-    )
-    if p.empty or cu_q is not None:  # rows that no program visits
-        o.zero_(), rest.zero_()
+    o = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    top = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    rest = torch.empty_like(top)
+    if p.empty or cu_q is not None:  # there are rows that no program visits
+        o.zero_()
+        rest.zero_()
         top.copy_(empty_lse(q, sinks) * unit(q))
     if not p.empty:
         out = o, top, rest, sinks
@@ -206,11 +198,8 @@ class Problem(NamedTuple):
     @property
     def empty(self) -> bool:
         """Whether there is nothing to compute."""
-        return not self.q.numel() or not self.k.numel()
-
-    def new(self, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
-        """Memory that a kernel fills."""
-        return torch.empty(shape, dtype=dtype or self.q.dtype, device=self.q.device)
+        nobody = self.cu_q is not None and len(self.cu_q) == 1
+        return nobody or not self.q.numel() or not self.k.numel()
 
 
 def launch(
@@ -230,11 +219,11 @@ def launch(
     programs = triton.cdiv(length, block[owner]) + sequences
     bounded = p.back < FAR, p.ahead < FAR
     slopes = None if p.alibi is None else p.alibi.float().contiguous()
-    getattr(kernels, f"{name}_kernel")[(programs * b * heads,)](
+    KERNELS[name][(programs * b * heads,)](
         *(tiles(x, block[axis]) for axis in "qk" for x in fetched[axis]),
         *others, slopes, p.cu_q, p.cu_k, sequences,
         programs, h, g, n, m, d, p.scale, p.softcap, p.back, p.ahead,
-        BLOCK_Q=cut.block_q, BLOCK_K=cut.block_k, BLOCK_D=triton.next_power_of_2(max(d, 16)),
+        BLOCK_Q=cut.block_q, BLOCK_K=cut.block_k, BLOCK_D=block_d(p.q),
         BACK=bounded[0], AHEAD=bounded[1], SOFTCAP=p.softcap > 0, ALIBI=slopes is not None,
         PACKED=sequences > 0, BITS=p.q.element_size() == 2,
         RAGGED=sequences > 0 or walked % block_walked > 0,
@@ -243,13 +232,12 @@ def launch(
 
 
 def row_products(o: Tensor, do: Tensor, delta: Tensor) -> None:
-    """delta = rowsum(dO * O)  (eq-fa-delta); o contiguous, do strided."""
+    """delta = rowsum(dO * O)  (eq-delta); o contiguous, do strided."""
     b, h, n, d = o.shape
     do = do if do.stride(-1) == 1 else do.contiguous()
-    block, block_d = 32, triton.next_power_of_2(max(d, 16))
-    kernels.delta_kernel[(triton.cdiv(n, block) * b * h,)](
-        o, do, *do.stride()[:3], delta, h, n, d, triton.cdiv(n, block),
-        BLOCK=block, BLOCK_D=block_d,
+    programs = triton.cdiv(n, 32)
+    backward_kernels.delta_kernel[(programs * b * h,)](
+        o, do, *do.stride()[:3], delta, h, n, d, programs, BLOCK=32, BLOCK_D=block_d(o)
     )  # fmt: skip
 
 
@@ -267,46 +255,21 @@ def tiles(x: Tensor, rows: int) -> TensorDescriptor:
         room = x.new_empty((*x.shape[:3], triton.cdiv(d, step) * step))
         x = room[..., :d].copy_(x)
     strides = [s if size > 1 else step for s, size in zip(x.stride(), x.shape, strict=True)]
-    block = [1, 1, rows, triton.next_power_of_2(max(d, 16))]
-    return TensorDescriptor(x, list(x.shape), [*strides[:3], 1], block)
-
-
-# ------------------------------------------------------------------------------- how to cut
+    return TensorDescriptor(x, list(x.shape), [*strides[:3], 1], [1, 1, rows, block_d(x)])
 
 
 def launch_for(name: str, p: Problem) -> Launch:
-    """How kernel `name` is cut for this problem: as measured, else plainly."""
+    """How kernel `name` is cut for this problem: as measured for its kind, else plainly."""
     if INTERPRETED:
         return Launch(32, 32, 4, 1)
-    d = triton.next_power_of_2(max(p.q.shape[3], 16))
-    if p.q.element_size() == 2 and p.cu_q is None and not p.softcap:
+    d, usual = block_d(p.q), p.cu_q is None and p.alibi is None and not p.softcap
+    if p.q.element_size() == 2 and usual:
         edges = "causal" if p.ahead < FAR else "full"
         if found := tuned(torch.cuda.get_device_capability(p.q.device)).get((name, d, edges)):
             return found
     return plain(name, d, p.q.element_size())
 
 
-def plain(name: str, d: int, itemsize: int) -> Launch:
-    """A cut that fits GPUs with 99 KiB of shared memory a program, 255 registers a thread."""
-    if itemsize == 4:
-        rows = 32 if d > 64 else 64
-        return Launch(rows, 16 if d > 128 else 32, 4, 1)
-    if d > 128:
-        return Launch(64, 32, 8, 1) if name != "backward_kv" else Launch(32, 64, 8, 1)
-    if name == "forward":
-        return Launch(128, 64, 8 if d > 64 else 4, 2)
-    return Launch(64, 64, 4, 2 if d <= 64 else 1)
-
-
-@cache
-def tuned(capability: tuple[int, int]) -> dict[tuple[str, int, str], Launch]:
-    """The measured launches for GPUs of this capability, by (kernel, D, "causal" or "full")."""
-    if not TUNED.is_file():
-        return {}
-    table = json.loads(TUNED.read_text(encoding="utf-8"))
-    if list(capability) != table["capability"]:
-        return {}
-    return {
-        (row["kernel"], row["D"], row["edges"]): Launch(**row["launch"])
-        for row in table["launches"]
-    }
+def block_d(x: Tensor) -> int:
+    """D rounded up to a power of two, 16 at least: how wide a tile is."""
+    return int(triton.next_power_of_2(max(x.shape[3], 16)))

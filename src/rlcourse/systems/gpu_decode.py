@@ -11,7 +11,7 @@ from rlcourse import _check
 from rlcourse.systems import decode_kernels as kernels
 from rlcourse.systems.attention import reach
 from rlcourse.systems.attention_arguments import check_attention
-from rlcourse.systems.gpu_attention import INTERPRETED, check_device, tiles
+from rlcourse.systems.gpu_attention import INTERPRETED, block_d, check_device, tiles
 
 MOST_ROWS, MOST_SPLITS = 64, 128
 
@@ -57,7 +57,6 @@ def gpu_decode(
     wanted = spread(b * g, q) if splits is None else _check.positive_integer("splits", splits)
     per_split = triton.cdiv(triton.cdiv(m, min(wanted, MOST_SPLITS)), block) * block
     splits = triton.cdiv(m, per_split)
-    block_d = triton.next_power_of_2(max(d, 16))
     part = torch.empty((b, g, splits, rows, d), dtype=torch.float32, device=q.device)
     top, sums = torch.empty((2, *part.shape[:4]), dtype=torch.float32, device=q.device)
     q = q if q.stride(3) == 1 else q.contiguous()
@@ -67,14 +66,14 @@ def gpu_decode(
         q, *q.stride()[:3], tiles(k, block), tiles(v, block), lengths, slopes, part, top, sums,
         h // g, g, n, m, d, splits, per_split, options.scale, options.softcap or 0.0,
         reach(options)[0],
-        ROWS=max(16, triton.next_power_of_2(rows)), BLOCK_K=block, BLOCK_D=block_d,
+        ROWS=max(16, triton.next_power_of_2(rows)), BLOCK_K=block, BLOCK_D=block_d(out),
         BACK=window is not None, SOFTCAP=softcap is not None, ALIBI=slopes is not None,
         LENGTHS=lengths is not None, BITS=bits, num_warps=4, num_stages=3,
     )  # fmt: skip
     kernels.merge_kernel[(b * g * rows,)](
         part, top, sums, sinks, out, h // g, g, n, d, splits,
-        SPLITS=triton.next_power_of_2(splits), BLOCK_D=block_d, SINKS=sinks is not None, BITS=bits,
-        num_warps=4,
+        SPLITS=triton.next_power_of_2(splits), BLOCK_D=block_d(out), SINKS=sinks is not None,
+        BITS=bits, num_warps=4,
     )  # fmt: skip
     return out
 
@@ -83,5 +82,5 @@ def spread(heads: int, q: Tensor) -> int:
     """How many splits of each head of keys keep every multiprocessor busy."""
     if INTERPRETED:
         return 3
-    programs = 4 * torch.cuda.get_device_properties(q.device).multi_processor_count
-    return max(1, triton.cdiv(programs, heads))
+    programs: int = 4 * torch.cuda.get_device_properties(q.device).multi_processor_count
+    return max(1, -(-programs // heads))

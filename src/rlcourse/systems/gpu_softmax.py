@@ -16,24 +16,29 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rlcourse.systems.gpu_attention import INTERPRETED, Launch, check_device, tuned
+from rlcourse.systems.attention_kernels import LOG2E, power
+from rlcourse.systems.attention_launches import Launch, tuned
+from rlcourse.systems.gpu_attention import INTERPRETED, check_device
 
 HELD = 16384  # columns that stay in registers
-LOG2E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
-def softmax_kernel(x, y, x_row, N, M, ROWS: tl.constexpr, BLOCK: tl.constexpr, LONG: tl.constexpr):
+def softmax_kernel(
+    x, y, x_row, N, M,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, LONG: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
     """y = softmax(x) of ROWS rows; y (N, M) contiguous, x with rows x_row apart."""
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     x += i.to(tl.int64)[:, None] * x_row
     y += i.to(tl.int64)[:, None] * M
     j = tl.arange(0, BLOCK)[None, :]
     inside = (i < N)[:, None]
+    unit: tl.constexpr = LOG2E if BITS else 1.0
     if not LONG:
-        s = tl.load(x + j, mask=inside & (j < M), other=-float("inf")).to(tl.float32) * LOG2E
+        s = tl.load(x + j, mask=inside & (j < M), other=-float("inf")).to(tl.float32) * unit
         m = tl.max(s, 1)
-        p = tl.exp2(s - tl.where(m == -float("inf"), 0.0, m)[:, None])
+        p = power(s - tl.where(m == -float("inf"), 0.0, m)[:, None], BITS)
         l = tl.sum(p, 1)
         p = p / tl.where(l == 0, 1.0, l)[:, None]
         tl.store(y + j, p.to(y.dtype.element_ty), mask=inside & (j < M))
@@ -42,16 +47,16 @@ def softmax_kernel(x, y, x_row, N, M, ROWS: tl.constexpr, BLOCK: tl.constexpr, L
         l = tl.zeros([ROWS], tl.float32)
         for j0 in range(0, M, BLOCK):
             s = tl.load(x + j0 + j, mask=inside & (j0 + j < M), other=-float("inf"))
-            s = s.to(tl.float32) * LOG2E
+            s = s.to(tl.float32) * unit
             m_new = tl.maximum(m, tl.max(s, 1))
             shift = tl.where(m_new == -float("inf"), 0.0, m_new)
-            l = l * tl.exp2(m - shift) + tl.sum(tl.exp2(s - shift[:, None]), 1)
+            l = l * power(m - shift, BITS) + tl.sum(power(s - shift[:, None], BITS), 1)
             m = m_new
         m = tl.where(m == -float("inf"), 0.0, m)
         l = tl.where(l == 0, 1.0, l)
         for j0 in range(0, M, BLOCK):
             s = tl.load(x + j0 + j, mask=inside & (j0 + j < M), other=-float("inf"))
-            p = tl.exp2(s.to(tl.float32) * LOG2E - m[:, None]) / l[:, None]
+            p = power(s.to(tl.float32) * unit - m[:, None], BITS) / l[:, None]
             tl.store(y + j0 + j, p.to(y.dtype.element_ty), mask=inside & (j0 + j < M))
 
 
@@ -80,7 +85,7 @@ class _Softmax(torch.autograd.Function):
         (n, m), cut = x.shape, cut_for(x)
         softmax_kernel[(triton.cdiv(n, cut.block_q),)](
             x, y, x.stride(0), n, m, ROWS=cut.block_q, BLOCK=cut.block_k, LONG=m > cut.block_k,
-            num_warps=cut.warps,
+            BITS=x.element_size() == 2, num_warps=cut.warps,
         )  # fmt: skip
         ctx.save_for_backward(y)
         return y
@@ -107,7 +112,7 @@ def gpu_softmax(x: Tensor) -> Tensor:
         raise ValueError("x must have an axis to sum over, got a number")
     check_device(x[..., :1])
     if not x.numel():
-        return torch.zeros_like(x)
+        return x.clone()
     flat = x.reshape(-1, x.shape[-1])
     flat = flat if flat.stride(1) == 1 else flat.contiguous()
     y: Tensor = _Softmax.apply(flat)

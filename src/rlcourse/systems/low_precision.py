@@ -6,8 +6,8 @@
     float32    24 bits       16 777 216                  3.40e38     88.72
 
 A program in low precision is one in float64 that rounds after each operation: rounded(a + b, kind).
-A type has to have twice the bits and two more for that to be exact in +, -, × and ÷ of the other
-(Figueroa 1995): float64 has, for all three, and float32 has for bfloat16.
+For +, -, × and ÷ that gives what the narrow type itself gives if the wide one has twice the bits
+and two more (Figueroa 1995): float64 has, for all three, and float32 has for the two of 16 bits.
 """
 
 from typing import Any

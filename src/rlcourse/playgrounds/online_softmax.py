@@ -51,20 +51,20 @@ PROMPTS = (
     Prompt(
         "Scores that only rise: how often must the past be rescaled?",
         {"scores": RISING, "step": 4},
-        "With every tile, since each brings a new maximum: α\N{NO-BREAK SPACE}= 0.301 three"
-        " times. That costs three multiplications a tile, of ℓ and of the two parts of o. No score"
+        "With every tile, since each brings a new maximum: the past is multiplied by 0.301 three"
+        " times. That costs three multiplications a tile, of l and of the two parts of o. No score"
         " is read a second time.",
     ),
     Prompt(
-        "Add 100 to every score: what becomes of m, α, ℓ and o?",
+        "Add 100 to every score: what becomes of m, l and o?",
         {"shift": SHIFT},
-        "m grows by 100. α, ℓ and o stay, since they are made of differences. Without m there is"
-        " no one pass: Σ exp(s) is 3.6 × 10⁴⁴ by now, and float32 ends at 3.4 × 10³⁸.",
+        "m grows by 100. l and o stay, since they are made of differences. Without m there is"
+        " no one pass: Σ exp(x) is 3.6 × 10⁴⁴ by now, and float32 ends at 3.4 × 10³⁸.",
     ),
     Prompt(
         "A bug: the past is never rescaled. Does a test notice whose largest score comes first?",
         {"scores": FIRST, "rescale": False, "step": 4},
-        "No: m never moves, so that α = 1 is right and the output is exact. Now read backwards:"
+        "No: m never moves, so nothing has to shrink and the output is exact. Now read backwards:"
         " the same bug is 0.55 off. In a test of attention the maximum must come late.",
     ),
 )
@@ -116,14 +116,14 @@ class OnlineSoftmaxPlayground(Playground):
         for tile, (m, l, o) in zip(tiles(w), trace(w), strict=True):
             keys = f"{tile[0] + 1} to {tile[-1] + 1}" if len(tile) > 1 else f"{tile[0] + 1}"
             out = ", ".join(_minus(part) for part in finish(Summary(m, l, o)))
-            alpha = np.exp(before - m) if w.rescale else 1.0
-            rows += f"<tr><td>{keys}<td>{_minus(float(m))}<td>{alpha:.3f}<td>{l:.3f}<td>({out})"
+            factor = np.exp(before - m) if w.rescale else 1.0
+            rows += f"<tr><td>{keys}<td>{_minus(float(m))}<td>{factor:.3f}<td>{l:.3f}<td>({out})"
             before = float(m)
         exact = ", ".join(_minus(part) for part in safe_softmax(_shifted(w)) @ VALUES)
         return (
             f"<table><caption>One query meets {KEYS} keys, {w.tile} at a time; all at once the"
             f" output is ({exact}). With JavaScript this is a playground.</caption>"
-            "<tr><th>keys read<th>maximum m<th>factor α of the past<th>sum ℓ<th>output o/ℓ"
+            "<tr><th>keys read<th>maximum m<th>factor of the past<th>sum l<th>output o/l"
             f"{rows}</table>"
         )
 
@@ -159,5 +159,5 @@ def trace(w: Settings) -> list[Summary]:
 def forgetful_merge(past: Summary, tile: Summary) -> Summary:
     """`merge` with a bug: the past keeps its weight when the tile brings a new maximum."""
     m = np.maximum(past.m, tile.m)
-    beta = np.exp(tile.m - m)
-    return Summary(m, past.l + beta * tile.l, past.o + beta * tile.o)
+    scale = np.exp(tile.m - m)
+    return Summary(m, past.l + scale * tile.l, past.o + scale * tile.o)

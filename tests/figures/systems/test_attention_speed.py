@@ -1,20 +1,38 @@
 """What was measured is drawn, and what was not is said not to be."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from rlcourse.figures.systems import attention_speed as f
 
+SPEEDS = {"ours": 400.0, "sdpa_flash": 350.0}
+
+
+def row(n: int, causal: bool, speeds: dict[str, float], d: int = 128, g: int = 16) -> dict:
+    double = {method: 2 * speed for method, speed in speeds.items()}
+    return dict(kind="attention", H=16, G=g, N=n, D=d, causal=causal, forward_tflops=speeds,
+                backward_tflops=double)  # fmt: skip
+
+
 RECORD = {
     "date": "2026-01-02",
-    "machine": {"gpu": "a card"},
-    "versions": {"torch": "2.13.0"},
+    "device": "a card",
+    "torch": "2.13.0",
+    "triton": "3.9.0",
     "matmul_tflops": 800.0,
+    "copy_tb_per_s": 4.0,
     "rows": [
-        dict(what=what, causal=causal, D=128, N=n, method=method, tflops=speed, groups=1)
-        for what in ("forward", "backward")
-        for causal in (False, True)
-        for n in (1024, 4096)
-        for method, speed in (("ours", 400.0), ("naive", 100.0), ("SDPA cuDNN", None))
+        *(row(n, causal, SPEEDS) for n in (4096, 1024) for causal in (False, True)),
+        row(1024, False, {"ours": 1.0, "flex": 300.0}),  # a later row fills gaps only
+        row(1024, False, {"cudnn": 5.0}, d=64),
+        row(1024, True, {"cudnn": 5.0}, g=2),
+        dict(kind="packed", ours_ms=1.0),
+        dict(
+            kind="decode", B=8, H=32, G=4, M=32768, tb_per_s={"ours": 3.0}, of_copy={"ours": 0.75}
+        ),
+        dict(kind="softmax", N=64, M=1024, tb_per_s={"torch": 3.6}, of_copy={"torch": 0.9}),
     ],
 }
 
@@ -27,24 +45,68 @@ def test_without_a_record_the_page_says_that_nothing_was_measured(monkeypatch, t
     assert "Not measured yet" in capsys.readouterr().out
 
 
-def test_the_table_gives_the_greatest_length_and_the_share_of_a_product():
-    lines = f.table(RECORD).split("\n")
-    assert lines[0] == "a card, 2026-01-02, torch 2.13.0"
-    assert len(lines) == 1 + 4 * 2  # a method that was not measured has no line
-    words = "forward N = 4096 ours 400 TFLOP/s, 50% of a product"
-    assert " ".join(lines[1].split()) == words
+def test_other_head_dimensions_shared_keys_and_later_rows_are_no_part_of_the_figure():
+    assert f.speeds(RECORD, "forward", False) == {
+        "ours": {4096: 400.0, 1024: 400.0},
+        "sdpa_flash": {4096: 350.0, 1024: 350.0},
+        "flex": {1024: 300.0},
+    }
+    assert f.speeds(RECORD, "backward", True)["ours"] == {4096: 800.0, 1024: 800.0}
+    assert f.speeds(RECORD, "forward", False, d=64) == {"cudnn": {1024: 5.0}}
 
 
-def test_other_head_dimensions_groups_and_packs_are_no_part_of_the_figure():
-    changes = dict(D=64), dict(groups=8), dict(packed=True)
-    strange = [RECORD["rows"][0] | change for change in changes]
-    assert f._chosen(strange, "forward", False) == []
+def test_the_table_gives_each_method_at_its_greatest_length_and_its_share_of_the_ceiling():
+    lines = f.gpu_table(RECORD).split("\n")
+    assert lines[0].startswith("a card, 2026-01-02, PyTorch 2.13.0, Triton 3.9.0. A matrix product")
+    assert (
+        "| this chapter's Triton, 4k tokens | 400 (50%) | 400 (50%) | 800 (100%) | 800 (100%) |"
+        in lines
+    )
+    assert "| FlexAttention, 1k tokens | 300 (38%) |  | 600 (75%) |  |" in lines
+    assert "| B = 8, 32 heads on 4 of keys, 32768 keys | 3.00 (75%) |  |  |" in lines
+    assert "| 64 rows of 1024 |  | 3.60 (90%) |" in lines
 
 
 def test_a_panel_is_drawn_for_each_kind_of_run_that_was_measured():
     assert len(f.draw_gpu(RECORD).panels) == 4
-    half = RECORD | {"rows": [r for r in RECORD["rows"] if r["what"] == "forward"]}
+    half = RECORD | {"rows": [r for r in RECORD["rows"] if r.get("causal")]}
     assert len(f.draw_gpu(half).panels) == 2
+
+
+def test_the_table_of_the_cpu_has_a_line_for_each_run():
+    row = dict(what="forward", N=8192, method="tiled", seconds=0.5, bytes=8e6,
+               times_sdpa={"median": 0.9})  # fmt: skip
+    record = dict(
+        machine={"cpu": "a chip"}, date="2026-01-02", versions={"torch": "2.13.0"}, rows=[row]
+    )
+    lines = f.cpu_table(record).split("\n")
+    assert lines[0] == "a chip, 2026-01-02, PyTorch 2.13.0."
+    assert lines[-1] == "| 8192 | tiled, forward | 0.500 | 0.90 | 8 |"
+
+
+@pytest.mark.skipif(f.read(f.GPU) is None, reason="no record of the card")
+def test_at_head_dimension_128_our_kernel_lies_between_the_two_backends_of_pytorch():
+    record = f.read(f.GPU)
+    for kind in f.KINDS:
+        found = f.speeds(record, *kind)
+        for n, ours in found["ours"].items():
+            assert found["sdpa_flash"][n] < ours < found["cudnn"][n], (kind, n)
+        assert found["naive"][4096] < found["sdpa_flash"][4096]
+
+
+@pytest.mark.skipif(f.read(f.CPU) is None, reason="no record of the CPU")
+def test_on_a_cpu_tiling_is_faster_than_the_formula_with_a_fraction_of_its_memory():
+    rows = {(r["what"], r["N"], r["method"]): r for r in f.read(f.CPU)["rows"]}
+    for what in ("forward", "forward and backward"):
+        tiled, naive = (rows[what, 8192, method] for method in ("tiled", "naive"))
+        assert tiled["seconds"] < naive["seconds"]
+        assert tiled["bytes"] < naive["bytes"] / 40
+
+
+def test_the_names_of_the_benchmark_are_known_here():
+    text = (Path(__file__).parents[3] / "benchmarks/gpu/flash_attention.py").read_text("utf-8")
+    named = re.search(r"PEERS: .*?\n\}", text, re.DOTALL)[0]
+    assert set(re.findall(r'^    "(\w+)":', named, re.MULTILINE)) <= set(f.LOOKS)
 
 
 def test_the_demonstration_runs_where_the_kernel_does(monkeypatch, capsys):

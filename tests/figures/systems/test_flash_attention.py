@@ -70,7 +70,7 @@ def test_every_count_of_the_measured_curve_is_the_formulas():
 
 def test_traffic_falls_like_one_over_the_fast_memory_and_grows_like_the_square_of_d():
     """The page's own run, by the formula that it was seen to equal."""
-    n, k, sram = 768, 2, 2 ** np.arange(10, 15)
+    n, k, sram = 384, 2, 2 ** np.arange(10, 15)
 
     def moved(d: int, square: bool = False) -> np.ndarray:
         tiles = [(at.largest_block(s, d),) * 2 if square else (at.tallest_block(s, d, k), k)
@@ -79,7 +79,7 @@ def test_traffic_falls_like_one_over_the_fast_memory_and_grows_like_the_square_o
 
     fixed = {d: 2 * n * d + n for d in (16, 32)}
     passes = {d: moved(d) - fixed[d] for d in (16, 32)}
-    assert f.slope(sram, passes[32]) == pytest.approx(-1, abs=0.04)
+    assert f.slope(sram, passes[32]) == pytest.approx(-1, abs=0.05)
     assert np.median(passes[32] / passes[16]) == pytest.approx(4, abs=0.1)
     leading = 4 * n**2 * 32**2 / sram
     assert ((passes[32] > leading) & (passes[32] < 1.4 * leading)).all()

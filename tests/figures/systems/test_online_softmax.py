@@ -135,6 +135,8 @@ def test_online_is_as_good_as_safe_and_errors_grow_in_proportion_to_the_scores()
     ends = {k: data.sizes[np.isfinite(e)][-1] for k, e in data.naive.items()}
     assert ends == {"float16": 4, "bfloat16": 64, "float32": 64}
     assert data.sizes[6] == 64
+    assert 0.1 < data.safe["bfloat16"][6] < 0.25  # half a step of 0.5, at worst
+    assert data.safe["bfloat16"][-1] > 0.5
 
 
 def test_a_running_sum_of_ones_stops_at_256_in_bfloat16_and_at_2048_in_float16():
@@ -181,6 +183,7 @@ def test_float32_accumulators_are_no_worse_than_the_whole_row_and_16_bit_ones_ar
         wide, narrow = precision.relative(data, kind)
         assert 0.8 < wide <= 1.1
         assert narrow > 100
+    assert max(np.median(data.error["float32", how]) for how in precision.HOWS) < 1e-5
 
 
 def test_the_record_is_what_a_smaller_run_gives():

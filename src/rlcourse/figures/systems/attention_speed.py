@@ -1,4 +1,4 @@
-"""How fast attention is: recorded benchmarks of the card and of the CPU, and a demonstration.
+"""How fast attention is: recorded benchmarks of a card and of a CPU, and a demonstration.
 
 What was not measured is not drawn: without a record these functions say so, in words.
 Operations are counted by `attention_flops`, the field's convention.
@@ -13,17 +13,18 @@ from rlcourse.results import HERE, load
 from rlcourse.systems.attention_tiles import attention_flops
 
 GPU, CPU = "gpu/flash_attention", "benchmarks/tiled_attention"
-LOOKS = {
+LOOKS = {  # method, as the record names it -> colour, line, marker, words
     "ours": (COLOUR_OF["FlashAttention"], "-", "o", "this chapter's Triton"),
-    "SDPA flash": (COLOUR_OF["SDPA, flash"], "--", "s", "PyTorch, FlashAttention-2"),
-    "SDPA cuDNN": (COLOUR_OF["SDPA, cuDNN"], "-.", "^", "PyTorch, cuDNN"),
-    "FlexAttention": (COLOUR_OF["FlexAttention"], ":", "D", "FlexAttention"),
+    "sdpa_flash": (COLOUR_OF["SDPA, flash"], "--", "s", "PyTorch, flash"),
+    "cudnn": (COLOUR_OF["SDPA, cuDNN"], "-.", "^", "PyTorch, cuDNN"),
+    "flex": (COLOUR_OF["FlexAttention"], ":", "D", "FlexAttention"),
     "naive": (COLOUR_OF["standard attention"], "-", "x", "standard attention"),
+    "torch": (COLOUR_OF["SDPA, flash"], "--", "s", "torch.softmax"),
 }
-Rows = list[dict[str, Any]]
+Record = dict[str, Any]
 
 
-def read(name: str) -> dict[str, Any] | None:
+def read(name: str) -> Record | None:
     """A recorded benchmark, or None where none was made."""
     return load(name) if (HERE / f"{name}.json").is_file() else None
 
@@ -32,72 +33,101 @@ def read(name: str) -> dict[str, Any] | None:
 
 
 def show_gpu() -> Picture | None:
-    """TFLOP/s against the length on the card that was measured, and a table of what was."""
+    """What was measured on a card, as a table, then TFLOP/s against the length, as a figure."""
     record = read(GPU)
     if record is None:
         print("Not measured yet: no record of benchmarks/gpu/flash_attention.py is in this copy.")
         return None
-    print(table(record))
+    _display(gpu_table(record))
     return draw_gpu(record)
 
 
-def draw_gpu(record: dict[str, Any]) -> Picture:
+def _display(text: str) -> None:
+    from IPython.display import Markdown, display
+
+    display(Markdown(text))  # type: ignore[no-untyped-call]
+
+
+def speeds(record: Record, what: str, causal: bool, d: int = 128) -> dict[str, dict[int, float]]:
+    """method -> length -> TFLOP/s, of plain attention without shared heads of keys."""
+    found: dict[str, dict[int, float]] = {name: {} for name in LOOKS}
+    for row in record["rows"]:
+        if row["kind"] == "attention" and (row["D"], row["causal"]) == (d, causal):
+            for method, speed in row[f"{what}_tflops"].items() if row["G"] == row["H"] else ():
+                found[method].setdefault(row["N"], speed)
+    return {method: of for method, of in found.items() if of}
+
+
+def draw_gpu(record: Record) -> Picture:
     """Forward and backward at head dimension 128, each without and with a causal mask."""
-    panels = [
-        _speeds(record, what, causal)
-        for what in ("forward", "backward")
-        for causal in (False, True)
-        if _chosen(record["rows"], what, causal)
-    ]
     return picture(
-        panels,
-        "TFLOP/s against the number of tokens, a line for each implementation; standard attention"
-        " stays lowest throughout.",
+        [_draw_speeds(record, *kind) for kind in KINDS if speeds(record, *kind)],
+        "TFLOP/s against the number of tokens, one line for each implementation, and the speed of a"
+        " plain matrix product.",
     )
 
 
-def _chosen(rows: Rows, what: str, causal: bool) -> Rows:
-    plain = (r for r in rows if r.get("groups", 1) == 1 and not r.get("packed"))
-    return [r for r in plain if (r["what"], r["causal"], r["D"]) == (what, causal, 128)]
-
-
-def _speeds(record: dict[str, Any], what: str, causal: bool) -> Figure:
+def _draw_speeds(record: Record, what: str, causal: bool) -> Figure:
     figure, axes = panel(f"{what.title()}{', causal' if causal else ''}, D = 128", (3.6, 2.9))
-    rows = _chosen(record["rows"], what, causal)
+    found = speeds(record, what, causal)
     for method, (colour, line, marker, words) in LOOKS.items():
-        mine = sorted((r["N"], r["tflops"]) for r in rows if r["method"] == method and r["tflops"])
-        if mine:
-            axes.plot(*zip(*mine, strict=True), line, marker=marker, color=colour, markersize=4.5,
-                      linewidth=1.4, label=words)  # fmt: skip
-    if record.get("matmul_tflops"):
-        axes.axhline(record["matmul_tflops"], color=GREY, linewidth=0.9, linestyle=":")
-    lengths = sorted({r["N"] for r in rows})
+        if method in found:
+            n = sorted(found[method])
+            axes.plot(n, [found[method][x] for x in n], line, marker=marker, color=colour,
+                      markersize=4.5, linewidth=1.4, label=words)  # fmt: skip
+    axes.axhline(record["matmul_tflops"], color=GREY, linewidth=0.9, linestyle=":",
+                 label="matrix product")  # fmt: skip
+    lengths = sorted({n for of in found.values() for n in of})
     axes.set_xscale("log")
     axes.set_xticks(lengths, [f"{n // 1024}k" for n in lengths])
     axes.minorticks_off()
-    axes.set(xlabel="tokens", ylabel="TFLOP/s", ylim=(0, None))
-    axes.legend(fontsize=6.5)
+    axes.set(xlabel="tokens", ylabel="TFLOP/s", ylim=(0, 1.3 * record["matmul_tflops"]))
+    axes.legend(fontsize=6.5, ncols=2, loc="upper left")
     return figure
 
 
-def table(record: dict[str, Any]) -> str:
-    """The card, and at the greatest length each method's TFLOP/s and share of a plain product."""
-    versions = ", ".join(f"{name} {x}" for name, x in record["versions"].items())
-    lines = [f"{record['machine'].get('gpu', '')}, {record['date']}, {versions}"]
-    whole = record.get("matmul_tflops")
-    for what in ("forward", "backward"):
-        for causal in (False, True):
-            rows = _chosen(record["rows"], what, causal)
-            longest = max((r["N"] for r in rows), default=0)
-            for r in rows:
-                if r["N"] == longest and r["tflops"]:
-                    share = f", {r['tflops'] / whole:4.0%} of a product" if whole else ""
-                    name = f"{what}{', causal' if causal else ''}"
-                    lines.append(
-                        f"{name:17} N = {longest:6} {r['method']:14}"
-                        f" {r['tflops']:6.0f} TFLOP/s{share}"
-                    )
+KINDS = [(what, causal) for what in ("forward", "backward") for causal in (False, True)]
+
+
+def gpu_table(record: Record) -> str:
+    """Markdown: the card; TFLOP/s at each method's greatest length; TB/s of decoding and softmax.
+
+    Shares are of the matrix product, and of the copy, that the same run measured.
+    """
+    whole = record["matmul_tflops"]
+    lines = [
+        f"{record['device']}, {record['date']}, PyTorch {record['torch']}, Triton"
+        f" {record['triton']}. A matrix product runs at {whole:.0f} TFLOP/s, a copy at"
+        f" {record['copy_tb_per_s']:.2f} TB/s.",
+        "",
+        "| TFLOP/s at D = 128 | forward | causal | backward | causal |",
+        "|---|---|---|---|---|",
+    ]
+    found = [speeds(record, *kind) for kind in KINDS]
+    for method in (name for name in LOOKS if any(name in of for of in found)):
+        longest = max(n for of in found for n in of.get(method, ()))
+        cells = (of.get(method, {}).get(longest) for of in found)
+        words = (f"{x:.0f} ({x / whole:.0%})" if x else "" for x in cells)
+        name = f"{LOOKS[method][3]}, {longest // 1024}k tokens"
+        lines.append("| " + " | ".join((name, *words)) + " |")
+    for kind, methods in (
+        ("decode", ("ours", "sdpa_flash", "cudnn")),
+        ("softmax", ("ours", "torch")),
+    ):
+        heads = " | ".join(LOOKS[method][3] for method in methods)
+        lines += ["", f"| TB/s: {kind} | {heads} |", "|---" * (1 + len(methods)) + "|"]
+        for row in record["rows"]:
+            if row["kind"] == kind:
+                done = [(row["tb_per_s"].get(m), row["of_copy"].get(m)) for m in methods]
+                words = (f"{x:.2f} ({share:.0%})" if x else "" for x, share in done)
+                lines.append("| " + " | ".join((_problem(row), *words)) + " |")
     return "\n".join(lines)
+
+
+def _problem(row: dict[str, Any]) -> str:
+    if row["kind"] == "softmax":
+        return f"{row['N']} rows of {row['M']}"
+    return f"B = {row['B']}, {row['H']} heads on {row['G']} of keys, {row['M']} keys"
 
 
 # ------------------------------------------------------------------------------- the CPU
@@ -109,17 +139,21 @@ def show_cpu() -> None:
     if record is None:
         print("Not measured yet: no record of benchmarks/tiled_attention.py is in this copy.")
     else:
-        print(cpu_table(record))
+        _display(cpu_table(record))
 
 
-def cpu_table(record: dict[str, Any]) -> str:
-    """The machine, and a line for each run: its length, method, seconds and bytes."""
-    lines = [f"{record['machine']['cpu']}, {record['date']}, torch {record['versions']['torch']}"]
-    for r in record["rows"]:
-        lines.append(
-            f"{r['what']:20} N = {r['N']:6} {r['method']:6}"
-            f" {r['seconds']:8.3f} s {r['bytes'] / 1e6:8.1f} MB"
-        )
+def cpu_table(record: Record) -> str:
+    """Markdown: the machine; seconds, speed against SDPA's, and memory of each run."""
+    lines = [
+        f"{record['machine']['cpu']}, {record['date']}, PyTorch {record['versions']['torch']}.",
+        "",
+        "| N | | seconds | times SDPA's speed | MB |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        speed, name = row["times_sdpa"]["median"], f"{row['method']}, {row['what']}"
+        numbers = f"{row['seconds']:.3f} | {speed:.2f} | {row['bytes'] / 1e6:.0f}"
+        lines.append(f"| {row['N']} | {name} | {numbers} |")
     return "\n".join(lines)
 
 

@@ -238,7 +238,7 @@ class Bill(NamedTuple):
 
 
 def data_bill(
-    *, rng: np.random.Generator, n: int = 768, dims: tuple[int, int] = (16, 32), block_k: int = 2,
+    *, rng: np.random.Generator, n: int = 384, dims: tuple[int, int] = (16, 32), block_k: int = 2,
     powers: tuple[int, int] = (10, 14),
 ) -> Bill:  # fmt: skip
     """Run the forward beside fast memories of 2^10 to 2^14 elements, and count."""

@@ -64,8 +64,8 @@ ROWS = (
         ("attend: k = load_tile(", "attend: v = load_tile("),
     ),
     Row(
-        "Scores. The kernel leaves 1/√D to the exponent, and works in powers of two: one factor,"
-        " one instruction.",
+        "Scores. The kernel leaves 1/√D to the exponent, and for 16-bit inputs it works in powers"
+        " of two: one factor, one instruction.",
         ("flash_forward: s = tile_scores(", "tile_scores: s = q @ k.T"),
         ("attend: s = tl.dot(q, k.T", "attend: if SOFTCAP or ALIBI:", "attend: s, _ = logits(",
          "attend: factor = 1.0", "attend: else:", "attend: factor = scale"),
@@ -73,7 +73,7 @@ ROWS = (
     Row(
         "The mask, in tiles that it cuts.",
         ("tile_scores: return s if",),
-        ("attend: if MASKED:", "attend: seen = sees(", "attend: s = tl.where(seen"),
+        ("attend: if MASKED:", "attend: s = hide("),
     ),
     Row(
         "The running max, and 0 in its place where no key has been seen.",

@@ -100,6 +100,7 @@ def draw_orders(data: Orders) -> Picture:
                       xycoords=("axes fraction", "data"), textcoords="offset points",
                       fontsize=7.5)  # fmt: skip
     axes.set_yticks(range(len(data.error)), list(data.error))
+    axes.grid(axis="y", visible=False)
     axes.invert_yaxis()
     worst = max(float(error.max()) for error in data.error.values()) / epsilon
     axes.set(xlim=(0, 1.4 * worst))
@@ -152,8 +153,8 @@ def draw_ring(data: Ring) -> Picture:
     axes.set_yticklabels([f"rank {w}" for w in range(ranks)])
     right, axes = panel("Error of each rank's output", HALF)
     for rank in range(ranks):
-        axes.semilogy(np.maximum(data.error[rank], 1e-17), "o-", color=PALETTE[rank % 6],
-                      markersize=4, linewidth=1.2)  # fmt: skip
+        axes.semilogy(np.maximum(data.error[rank], 1e-17), "o-", color="#000000",
+                      alpha=0.6, markersize=4, linewidth=1.2)  # fmt: skip
     axes.set(xlabel="step", xticks=range(ranks))
     return picture(
         [left, right],

@@ -50,7 +50,7 @@ export function exact(w, values) {
   return { weights: w.scores.map((x) => Math.exp(x - all.m)), output: finish(all) };
 }
 
-/** Σ exp(s) without a maximum, over the keys that are read. */
+/** Σ exp(x) without a maximum, over the keys that are read. */
 export const naive = (w, read) => read.reduce((sum, i) => sum + Math.exp(w.scores[i] + w.shift), 0);
 
 export function python({ scores, tile, order, rescale, shift }) {
@@ -59,8 +59,8 @@ export function python({ scores, tile, order, rescale, shift }) {
   const join = rescale
     ? "    x = merge(x, y)"
     : `    m = np.maximum(x.m, y.m)
-    beta = np.exp(y.m - m)
-    x = Summary(m, x.l + beta * y.l, x.o + beta * y.o)  # a bug: the past is not rescaled`;
+    scale = np.exp(y.m - m)
+    x = Summary(m, x.l + scale * y.l, x.o + scale * y.o)  # a bug: the past is not rescaled`;
   return `import numpy as np
 from rlcourse.playgrounds.online_softmax import VALUES
 from rlcourse.systems.online_softmax import ${used}
@@ -94,7 +94,7 @@ const STYLE = `
 .map path.exact, .legend path.exact { stroke: var(--ink); stroke-width: 2; } .map path.gap { stroke: var(--warm); stroke-width: 2; stroke-dasharray: 4 3; }
 .os .sum { margin: 0; } .os .sum .part { margin-right: .3em; } .os .sum i { font-family: Georgia, serif; } .os .sum p + p { margin-top: .4rem; }
 .tight .choice { margin-bottom: .3rem; } .time .slider { grid-template-columns: 5.2rem 1fr 3.4rem; } .time output { white-space: nowrap; }
-@container (min-width: 560px) { .even { grid-template-columns: 1fr 1fr; } }
+@container (min-width: 560px) { .even { grid-template-columns: 1fr 1fr; } .even.tight { grid-template-columns: 1.15fr 1fr; } }
 @media (prefers-reduced-motion: reduce) { .w { transition: none; } }
 `;
 
@@ -128,7 +128,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
 
   const ui = frame(host, {
     title: data.title ?? "The largest score comes late. How can one pass still be exact?",
-    lead: [`A query meets ${N} keys, a tile at a time, and keeps three things: the largest score `, math("m"), ", the sum of weights ", math("ℓ"), " and the weighted sum of values ", math("o"), ". Drag any score."],
+    lead: [`A query meets ${N} keys, a tile at a time, and keeps three things: the largest score `, math("m"), ", the sum of weights ", math("l"), " and the weighted sum of values ", math("o"), ". Drag any score."],
     css: STYLE,
   });
 
@@ -284,7 +284,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
       ...each((i) => line("end", `M${left(i) - 2} ${BASE - tall(goal.weights[i])}h${wide + 4}`)),
       ...(read.length ? [line("top", `M${from} ${y(m - w.shift)}H${until}`), s("text", { class: "top", x: free, y: y(m - w.shift) - 7 }, `m = ${num(m, 1)}`)] : []),
       ...each((i) => s("circle", { class: `knob ${seen(i) ? "" : "later"} ${i === picked ? "picked" : ""}`, cx: middle(i), cy: y(w.scores[i]), r })),
-      s("text", { x: L + 5, y: MID + 26 }, read.length ? "weights exp(s − m) of the keys read" : "no key read yet"),
+      s("text", { x: L + 5, y: MID + 26 }, read.length ? "weights exp(x − m) of the keys read" : "no key read yet"),
       s("text", { x: L, y: H - 3 }, "key 1"),
       s("text", { x: W - L, y: H - 3, "text-anchor": "end" }, `key ${N}`),
     );
@@ -303,7 +303,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const stops = ways.map(([cx, cy], i) => s("circle", { class: i === ways.length - 1 ? "now" : "stop", cx, cy, r: i === ways.length - 1 ? 5 : 3 }));
     const label = `Output ${read.length ? finish(steps[w.step]).map((v) => num(v)).join(", ") : "none"}; exact ${goal.output.map((v) => num(v)).join(", ")}`;
     mapBox.replaceChildren(
-      h("p", { class: "cap" }, "Output ", math("o"), "/", math("ℓ"), ": the mean of the values, by weight"),
+      h("p", { class: "cap" }, "Output ", math("o"), "/", math("l"), ": the mean of the values, by weight"),
       s("svg", { class: "map", viewBox: `0 0 ${MW} ${MH}`, role: "img", "aria-label": label },
         values.map(dot).flat(),
         ways.length && w.step === steps.length - 1 && apart(ways.at(-1), end) > 1 && line("gap", `M${ways.at(-1).join(" ")}L${end.join(" ")}`),
@@ -321,29 +321,29 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const moved = past?.l > 0 && m > past.m;
     const wrong = !w.rescale && steps.slice(0, w.step + 1).some((step) => step.past?.l > 0 && step.m > step.past.m);
     const before = moved && `A larger score, ${num(m, 1)}: ${w.rescale ? `all that is kept shrinks to ${num(100 * alpha, 0)} %` : "the past should shrink, and does not"}.`;
-    const kept = wrong ? "The past did not shrink when a larger score came." : w.step === 1 ? "The first tile: its own maximum is all there is." : "No larger score: the past keeps its weight, α = 1.";
+    const kept = wrong ? "The past did not shrink when a larger score came." : w.step === 1 ? "The first tile: its own maximum is all there is." : "No larger score: the past keeps its weight.";
     const after = last
       ? wrong ? `All keys read: ${num(off)} away from the exact output.` : "All keys read, each once: exactly the softmax of all."
       : wrong ? "From here on the output is wrong." : "Exact for the keys read; none is read again.";
     story.className = wrong ? "story bad" : "story";
-    story.textContent = read.length ? `${wrong ? "✕ " : ""}${before || kept} ${after}` : "Nothing is read: m = −∞, ℓ = 0. The first tile will need no case of its own, since exp(−∞) = 0.";
+    story.textContent = read.length ? `${wrong ? "✕ " : ""}${before || kept} ${after}` : "Nothing is read: m = −∞, l = 0. The first tile will need no case of its own, since exp(−∞) = 0.";
   }
 
   function drawSums({ m, l, o, past, tile, alpha, beta }) {
     const caption = h("p", { class: "cap" }, w.step ? `Tile ${w.step}: bring both to one maximum, then add` : "Before the first tile");
-    if (!past) return sums.replaceChildren(caption, lines("m = −∞"), lines("ℓ = 0"), lines("o = (0, 0)"));
+    if (!past) return sums.replaceChildren(caption, lines("m = −∞"), lines("l = 0"), lines("o = (0, 0)"));
     const [a, b] = [num(alpha, 3), num(beta, 3)];
     const sum = (name, x, y, total) => lines(`${name} = ${a} × ${x < 0 ? `(${num(x)})` : num(x)} +`, `${b} × ${y < 0 ? `(${num(y)})` : num(y)}`, `= ${num(total)}`);
     const [out, end] = [finish({ l, o }), goal.output].map((pair) => `(${pair.map((v) => num(v)).join(", ")})`);
     sums.replaceChildren(
       caption,
       lines(`m = max(${num(past.m, 1)}, ${num(tile.m, 1)})`, `= ${num(m, 1)}`),
-      lines(...(w.rescale ? ["past: α =", `exp(${num(past.m, 1)} − ${num(m, 1)})`, `= ${a}`] : ["past: α = 1.000, where", `exp(${num(past.m, 1)} − ${num(m, 1)}) = ${num(Math.exp(past.m - m), 3)}`, "is right"])),
-      lines("tile: β =", `exp(${num(tile.m, 1)} − ${num(m, 1)})`, `= ${b}`),
-      sum("ℓ", past.l, tile.l, l),
+      lines(...(w.rescale ? ["past: factor", `exp(${num(past.m, 1)} − ${num(m, 1)})`, `= ${a}`] : ["past: factor 1.000, where", `exp(${num(past.m, 1)} − ${num(m, 1)}) = ${num(Math.exp(past.m - m), 3)}`, "is right"])),
+      lines("tile: factor", `exp(${num(tile.m, 1)} − ${num(m, 1)})`, `= ${b}`),
+      sum("l", past.l, tile.l, l),
       sum("o₁", past.o[0], tile.o[0], o[0]),
       sum("o₂", past.o[1], tile.o[1], o[1]),
-      lines(`o/ℓ = ${out};`, `exact ${end}`),
+      lines(`o/l = ${out};`, `exact ${end}`),
     );
   }
 
@@ -351,9 +351,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function drawWithout({ read }) {
     const total = naive(w, read);
     const over = Object.keys(TOP).filter((type) => total > TOP[type]);
-    if (!read.length) return without.replaceChildren("Without m, Σ exp(s) would grow with each key.");
+    if (!read.length) return without.replaceChildren("Without m, Σ exp(x) would grow with each key.");
     without.replaceChildren(
-      h("p", {}, `Without m, Σ exp(s) of the ${many(read.length, "key")} read would be ${power(total)}.`),
+      h("p", {}, `Without m, Σ exp(x) of the ${many(read.length, "key")} read would be ${power(total)}.`),
       h("p", { class: over.length ? "bad" : "note" }, over.length ? `✕ That is ∞ in ${over.join(" and in ")}.` : "It fits, with float16 ending at 65504. Add more to the scores."),
     );
   }

@@ -37,6 +37,49 @@ SWEEPS = {  # of rlcourse.tabular.sweeps, which several references call
     "np.einsum('...k,...k->...', v[model.s_next], model.w)": "a product of numbers commutes",
 }
 
+SHIFT = {  # of rlcourse.systems.online_softmax, whose max may be that of no keys
+    f"shift: 0  ->  {c}": "exp(-inf - c) is 0 for every finite c" for c in (1, -1)
+}
+FLOATING = SHIFT | {
+    "_floats: np.asarray(x)  ->  x": "x is an array; lists are not asked for",
+    "_floats: a if a.dtype.kind == 'f' else a.astype(np.float64)  ->  a.astype(np.float64)": (
+        "only float16 and float32 differ, which are too coarse for a tolerance of 1e-9"
+    ),
+}
+NUMBERS = FLOATING | {
+    f"_floats: {old}  ->  {new}": "numbers of any type compute alike here"
+    for old, new in (
+        (
+            "a if a.dtype.kind == 'f' else a.astype(np.float64)",
+            "a.astype(np.float64) if a.dtype.kind == 'f' else a",
+        ),
+        ("a if a.dtype.kind == 'f' else a.astype(np.float64)", "a"),
+        ("a.dtype.kind == 'f'", "a.dtype.kind != 'f'"),
+        ("a.astype(np.float64)", "a"),
+    )
+}
+NO_SCORES = "a row of no scores at all, M = 0, is not asked for"
+LOG_OF_ZERO = "it only avoids the warning of log 0, which is -inf as well"
+SEEN = "in attention every key is seen: a max of -inf comes with M = 0 alone, and no scores"
+
+TILES = {  # of rlcourse.systems.flash_attention, and of the blocks that it walks over
+    "blocks: _check.positive_integer('block', block)  ->  pass": (
+        "what becomes of a block of 0 is not promised"
+    ),
+    "blocks: block  ->  size  in  _check.positive_integer('block', block)": (
+        "what becomes of a block of 0, or of no rows, is not promised"
+    ),
+    "blocks: min(start + block, size)  ->  start + block": (
+        "NumPy cuts a slice off at the end by itself"
+    ),
+    "tile_scores: np.tri(len(q), len(k), ahead, bool)  ->  np.tri(len(q), len(k), ahead)": (
+        "np.where takes 1.0 for true"
+    ),
+    "diagonal: int(rows.start + len(k) - len(q) - cols.start)  ->  "
+    "rows.start + len(k) - len(q) - cols.start": "an integer either way",
+}
+K_AND_V = "k and v have the same shape"
+
 EQUIVALENT: dict[str, dict[str, str]] = {
     "tabular.gridworld.iterative_evaluation": {
         "iterative_evaluation: np.zeros  ->  np.ones": (
@@ -160,9 +203,112 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "deterministic_policy: _check.indices('a', a, n_actions)  ->  a": CHECKED,
         "deterministic_policy: _check.shape('a', chosen, ('S',))  ->  pass": CHECKED,
     },
+    "systems.online_softmax.safe_softmax": FLOATING
+    | {
+        "safe_softmax: x.max(-1, initial=-np.inf)  ->  x.max(-1)": NO_SCORES,
+        "safe_softmax: 1  ->  2": "0 / 2 is 0 as well",
+    },
+    "systems.online_softmax.update": FLOATING
+    | {"update: x.max(-1, initial=-np.inf)  ->  x.max(-1)": NO_SCORES},
+    "systems.online_softmax.merge": SHIFT,
+    "systems.online_softmax.attention": NUMBERS
+    | {
+        "attention: q = _floats(q)  ->  pass": "numbers of any type compute alike here",
+        "attention: _floats(q)  ->  q": "numbers of any type compute alike here",
+        "attention: v  ->  k  in  none = summarize(scores(q, k[:0]), v[:0])": (
+            "no rows of either: both have D columns"
+        ),
+        "blocks: _check.positive_integer('block', block)  ->  pass": (
+            "what becomes of a block of 0 is not promised"
+        ),
+        "blocks: min(start + block, size)  ->  start + block": (
+            "NumPy cuts a slice off at the end by itself"
+        ),
+        "summarize: scores, v = (_floats(scores), _floats(v))  ->  pass": "they are arrays already",
+        "summarize: _floats(scores)  ->  scores": "scores of a product are floats already",
+        "summarize: _floats(v)  ->  v": "numbers of any type compute alike here",
+        "summarize: shift(m)  ->  m": SEEN,
+        "finish: 1  ->  2": "0 / 2 is 0 as well",
+        "scores: k.swapaxes(-1, -2)  ->  k.swapaxes(-2, -1)": "the same two axes",
+        "scores: q  ->  k  in  return np.asarray(q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5)  "
+        "(no. 2)": "q and k have the same D",
+        "shift: np.where(m == -np.inf, 0, m)  ->  m": SEEN,
+        "shift: np.where(m == -np.inf, 0, m)  ->  np.where(0, m == -np.inf, m)": SEEN,
+        "shift: -np.inf  ->  np.inf": SEEN,
+    },
+    "systems.online_softmax.log_sum_exp": FLOATING
+    | {
+        "log_sum_exp: np.where(total == 0, 1, total)  ->  total": LOG_OF_ZERO,
+        "log_sum_exp: 0  ->  1": LOG_OF_ZERO,
+        "log_sum_exp: 0  ->  -1": LOG_OF_ZERO,
+        "log_sum_exp: 1  ->  2": "m = -inf swallows any finite number",
+        "log_sum_exp: 1  ->  0": LOG_OF_ZERO,
+    },
+    "systems.online_softmax.weights": NUMBERS
+    | {
+        "weights: _floats(x)  ->  x": "numbers of any type compute alike here",
+        "weights: _floats(lse)  ->  lse": "numbers of any type compute alike here",
+    },
+    "systems.online_softmax.merge_partials": {
+        "merge_partials: np.logaddexp(a.lse, b.lse)  ->  np.logaddexp(b.lse, a.lse)": (
+            "a sum of two: their order does not matter"
+        ),
+    },
+    "systems.flash_attention.visible_tiles": {
+        "visible_tiles: np.minimum(first + block_q, n)  ->  first + block_q": (
+            "what lies beyond query N - 1 would see more than M keys, and is clipped to M"
+        ),
+        "visible_tiles: np.clip(i + 1 + m - n, 0, m)  ->  np.clip(0, i + 1 + m - n, m)": (
+            "max and min of the same three numbers, in the same order"
+        ),
+    },
+    "systems.flash_attention.forward_traffic": {
+        "forward_traffic: int(np.minimum(seen * block_k, m).sum())  ->  "
+        "np.minimum(seen * block_k, m).sum()": "an integer either way",
+    },
+    "systems.flash_attention.flash_forward": TILES
+    | {
+        "flash_forward: np.full_like(q_i[:, 0], -np.inf)  ->  -np.inf": "it broadcasts",
+        "flash_forward: 0  ->  -1  in  m_i, l_i = (np.full_like(q_i[:, 0], -np.inf), "
+        "np.zeros_like(q_i[:, 0]))": "only the shape of the column is taken",
+        "flash_forward: 0  ->  -1  in  m_i, l_i = (np.full_like(q_i[:, 0], -np.inf), "
+        "np.zeros_like(q_i[:, 0]))  (no. 2)": "only the shape of the column is taken",
+        "flash_forward: np.zeros_like  ->  np.ones_like  in  m_i, l_i = "
+        "(np.full_like(q_i[:, 0], -np.inf), np.zeros_like(q_i[:, 0]))": (
+            "the first tile with a visible key rescales it to 0; without one o / 1 is 0 as well"
+        ),
+        "flash_forward: 0  ->  1  in  shift = np.where(m_next == -np.inf, 0, m_next)": (
+            "exp(-inf - c) is 0 for every finite c"
+        ),
+        "flash_forward: 0  ->  -1  in  shift = np.where(m_next == -np.inf, 0, m_next)": (
+            "exp(-inf - c) is 0 for every finite c"
+        ),
+        "flash_forward: 1  ->  2  in  total = np.where(l_i == 0, 1, l_i)": "0 / 2 is 0 as well",
+    },
+    "systems.flash_attention.flash_backward": TILES
+    | NUMBERS
+    | {
+        "flash_backward: (np.empty_like(q), np.empty_like(k), np.empty_like(v))  ->  "
+        "(np.empty_like(q), np.empty_like(v), np.empty_like(k))": K_AND_V,
+        "flash_backward: v  ->  k  in  dq, dk, dv = "
+        "(np.empty_like(q), np.empty_like(k), np.empty_like(v))": K_AND_V,
+        "flash_backward: (np.zeros_like(k_j), np.zeros_like(v_j))  ->  "
+        "(np.zeros_like(v_j), np.zeros_like(k_j))": K_AND_V,
+        "weights: _floats(x)  ->  x": "scores are floats already",
+        "weights: _floats(lse)  ->  lse": "what the forward saved is floats already",
+        "_floats: a.astype(np.float64)  ->  np.float64": "only floats come here",
+        "_floats: a.astype(np.float64)  ->  a.astype()": "only floats come here",
+    },
 }
 
-EXEMPT: dict[str, dict[str, str]] = {}
+SQUARE_TOO = "one square case among others: an axis must not be chosen by its size"
+
+EXEMPT: dict[str, dict[str, str]] = {
+    "systems.online_softmax.weights": {"x has two axes of one size": SQUARE_TOO},
+    "systems.online_softmax.merge_partials": {
+        f"{side}.o has two axes of one size": SQUARE_TOO for side in "ab"
+    },
+}
 
 ELSEWHERE = {
     "rlcourse._check": "argument checks, with tests of their own; the cases show what is refused",

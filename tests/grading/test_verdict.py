@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -339,3 +340,23 @@ def test_gradients_reach_the_fields_of_records():
     assert decode(got["gradients"]["x.r"]).tolist() == pytest.approx([6.0, 8 * np.cos(1)])
     assert got["changed"] == []
     assert answer(lambda x: both.r, question)["gradients"]["x.r"] == encode(torch.zeros(2))
+
+
+def test_the_warnings_of_a_misconception_stay_unheard():
+    def root(x):
+        return np.sqrt(np.maximum(x, 0.0))
+
+    def wrong(x):
+        return np.sqrt(x)
+
+    def mine(x):
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(x)
+
+    x = exercise(root)
+    x.check(points=1)(lambda rng: iter([{"x": rng.normal(size=9)}]))
+    x.misconception("A square root needs a number of at least 0.")(wrong)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert grade(x, mine, 1)[0].misconceptions == (wrong,)
+    assert heard == []

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
+from . import course
 from . import record as records
 from .exercise import Exercise
 from .report import MARKS, note
 from .run import Graded
+
+MISSING = "–"  # the mark of what cannot be judged on this machine
 
 
 class Row(NamedTuple):
@@ -40,6 +43,11 @@ def recorded(record: Mapping[str, records.Entry], exercise: Exercise) -> Row:
     points = min(old.points, exercise.points)
     mark = "✓" if records.passed(record, exercise) else "…"  # it may be unwritten again
     return Row(exercise.topic, exercise.name, points, exercise.points, mark, "; ".join(said))
+
+
+def missing(topic: str) -> Row:
+    """The row of a topic that cannot be judged on this machine: no points, neither possible."""
+    return Row(topic, ", ".join(course.names(topic)), 0, 0, MISSING, course.needs(topic))
 
 
 def lines(rows: Iterable[Row]) -> list[str]:

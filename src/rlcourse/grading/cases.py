@@ -16,7 +16,7 @@ import numpy as np
 from .compare import leaves
 from .exercise import Check, Exercise
 from .forked import run
-from .rules import CLEAR, LIMIT, asked
+from .rules import CLEAR, LIMIT
 from .shrink import over
 from .worker import Data, decode, encode
 
@@ -123,7 +123,7 @@ def _noise(check: Check, seeds: int) -> list[float | None]:
 
 
 def _distance(check: Check, question: Data, case: Data, expected: Data, up: bool) -> float | None:
-    other = asked(check.exercise, check.exercise.reference)(question | {"case": case})
+    other = check.expected(question | {"case": case})
     if "value" not in other:
         return None
     cast = dict(leaves(other["value"]))

@@ -109,9 +109,9 @@ def _check(wanted: Mapping[str, Sequence[str]]) -> int:
     rows: list[board.Row] = []
     for topic, names in wanted.items():
         exercises = [x for x in _loaded(topic) if x.name in names]
-        rows += _judged(exercises) or [board.Row(topic, "not checked", 0, 0, "…")]
+        rows += _judged(exercises) or [board.missing(topic)]
     print("\n".join(board.lines(rows)), flush=True)
-    return 0 if all(r.mark == report.MARKS["right"] for r in rows) else 1
+    return 0 if all(r.mark in (report.MARKS["right"], board.MISSING) for r in rows) else 1
 
 
 def _judged(exercises: Sequence[Exercise]) -> list[board.Row]:
@@ -130,11 +130,9 @@ def _judged(exercises: Sequence[Exercise]) -> list[board.Row]:
 
 
 def _loaded(topic: str) -> list[Exercise]:
-    """The exercises of a topic; none, and a word about it, where a library is missing."""
+    """The exercises of a topic; none, and a word about it, where it cannot be judged."""
     try:
         return course.load(topic)
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").split(".")[0] == "rlcourse":
-            raise
-        print(f"{topic} needs {missing.name}: pip install {missing.name}")
+    except course.Missing as missing:
+        print(missing)
         return []

@@ -1,9 +1,16 @@
-"""Which exercises there are. Topics are found without importing them, since some need torch."""
+"""Which exercises there are. Topics are found without importing them, since some need torch.
 
+What a topic needs is what its file imports. Where a library is missing the topic cannot be judged:
+its points are then neither earned nor possible.
+"""
+
+import ast
 import importlib
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from rlcourse import exercises
@@ -11,6 +18,15 @@ from rlcourse import exercises
 from .exercise import Exercise
 
 SETS = re.compile(r"^\w+ = exercise\(\s*(?:\w+\.)*(\w+)", re.MULTILINE)
+RUNS_ON = {"triton": ("linux", "Linux")}  # library -> the one platform that has it, and its name
+
+
+class Missing(ValueError):
+    """A topic cannot be judged on this machine: it `needs` what is not there."""
+
+    def __init__(self, topic: str, needs: str) -> None:
+        super().__init__(f"{topic} {needs}")
+        self.needs = needs
 
 
 def topics() -> list[str]:
@@ -33,12 +49,32 @@ def _order(topic: str) -> tuple[int, int, str]:
 
 def names(topic: str) -> list[str]:
     """The names of a topic's exercises, read from its text."""
+    return [n for text in _texts(topic) for n in SETS.findall(text)]
+
+
+def _texts(topic: str) -> Iterator[str]:
     paths = [Path(home, f"{topic}.py") for home in exercises.__path__]
-    return [n for p in paths if p.exists() for n in SETS.findall(p.read_text("utf-8"))]
+    yield from (p.read_text("utf-8") for p in paths if p.exists())
+
+
+def needs(topic: str) -> str:
+    """What this machine lacks of what a topic needs, in words; "" where nothing is missing."""
+    nodes = [node for text in _texts(topic) for node in ast.parse(text).body]
+    modules = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
+    modules += [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module]
+    roots = dict.fromkeys(m.partition(".")[0] for m in modules)
+    lacking = [r for r in roots if find_spec(r) is None]
+    elsewhere = [RUNS_ON[r] for r in lacking if r in RUNS_ON]
+    wrong = [name for platform, name in elsewhere if not sys.platform.startswith(platform)]
+    if wrong:
+        return f"needs {wrong[0]}"
+    return f"needs {lacking[0]}: pip install {lacking[0]}" if lacking else ""
 
 
 def load(topic: str) -> list[Exercise]:
-    """The exercises of a topic, in the order of its file."""
+    """The exercises of a topic, in the order of its file. Missing where it cannot be judged."""
+    if lack := needs(topic):
+        raise Missing(topic, lack)
     module = importlib.import_module(f"rlcourse.exercises.{topic.replace('/', '.')}")
     return [x for x in vars(module).values() if isinstance(x, Exercise) and x.topic == topic]
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from . import memory, traffic
 from .compare import Gap, gap
 from .worker import Data, answer, decode, encode
 from .worker import Function as Function
@@ -36,6 +37,7 @@ DRAWS = 5  # times that a check draws its cases: one draw leaves the last row to
 Case = dict[str, Any]
 Cases = Callable[[np.random.Generator], Iterator[Case]]
 Judge = Callable[..., str | None]
+Peak = Callable[..., int]
 
 
 @cache
@@ -90,14 +92,24 @@ class Exercise:
         return {k: v for k, v in {**near, **own}.items() if isinstance(v, type)}
 
     def check(
-        self, *, points: int, gradients: tuple[str, ...] = ()
+        self,
+        *,
+        points: int,
+        gradients: tuple[str, ...] = (),
+        peak: Peak | None = None,
+        slow: tuple[str, ...] = (),
     ) -> Callable[[Cases], Callable[[], None]]:
-        """Turn a generator of cases into a pytest test of the learner's function."""
+        """Turn a generator of cases into a pytest test of the learner's function.
+
+        gradients  tensors whose gradient is compared too
+        peak       peak(**case), the bytes that it may hold (memory.py); a named function
+        slow       arrays that lie in slow memory, where what is moved counts (traffic.py)
+        """
 
         def decorate(cases: Cases) -> Callable[[], None]:
             if _stands(cases.__globals__, cases.__name__):
                 raise NameError(f"{cases.__name__} exists twice: pytest would drop the first")
-            check = Check(self, cases, points, gradients)
+            check = Check(self, cases, points, gradients, peak, slow)
             self.checks.append(check)
 
             def test() -> None:
@@ -142,6 +154,8 @@ class Check:
     cases: Cases
     points: int
     gradients: tuple[str, ...] = ()
+    peak: Peak | None = None
+    slow: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -157,13 +171,30 @@ class Check:
 
     def question(self, case: Case) -> Data:
         case = inspect.signature(self.exercise.reference).bind(**case).arguments
-        return {"case": {k: encode(v) for k, v in case.items()}, "gradients": list(self.gradients)}
+        return self.about({k: encode(v) for k, v in case.items()})
+
+    def about(self, case: Data) -> Data:
+        """The question that a case of plain data asks."""
+        question = {"case": case, "gradients": list(self.gradients)}
+        if self.slow:
+            question["slow"] = list(self.slow)
+        if self.peak:
+            question["peak"] = self.peak(**decode({"dict": case}, self.exercise.types))
+        return question
 
     def expected(self, question: Data) -> Data:
-        return answer(self.exercise.reference, question, self.exercise.types)
+        plain = {k: x for k, x in question.items() if k != "peak"}
+        return answer(self.exercise.reference, plain, self.exercise.types)
 
     def gap(self, question: Data, got: Data, expected: Data) -> Gap:
-        """The distance of an answer from the right ones."""
+        """The distance of an answer from the right ones, and of what it held and moved."""
+        found = self._gap(question, got, expected)
+        if moved := traffic.excess(got, expected):
+            found = Gap(float("inf"), found.text or next(iter(moved.values())))
+        size, text = memory.excess(question, got)
+        return Gap(max(found.size, size), found.text or text)
+
+    def _gap(self, question: Data, got: Data, expected: Data) -> Gap:
         both = "value" in got and "value" in expected
         if self.exercise.judge and both and not got["changed"]:
             return self._judged(self.exercise.judge, question, got, expected)

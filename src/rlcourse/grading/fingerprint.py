@@ -17,7 +17,7 @@ import rlcourse
 from .exercise import Exercise
 
 PACKAGE = Path(rlcourse.__file__).parent
-LIBRARIES = ("numpy", "torch")
+LIBRARIES = ("numpy", "torch", "triton")
 
 
 def fingerprint(exercise: Exercise, elsewhere: Sequence[str] = ()) -> str:

@@ -157,8 +157,12 @@ def text(found: Report, known: Reviewed) -> str:
 
 
 def exercises(words: Sequence[str] = ()) -> list[Exercise]:
-    """Those of the rooms, topics or names given, or all; ValueError for a word that means none."""
+    """Those of the rooms, topics or names given, or all that can be judged on this machine.
+
+    Raises ValueError for a word that means none.
+    """
     chosen = course.select([w.replace(".", "/") for w in words])
+    chosen = {t: names for t, names in chosen.items() if words or not course.needs(t)}
     return [x for topic, names in chosen.items() for x in course.load(topic) if x.name in names]
 
 

@@ -31,9 +31,14 @@ def result(graded: Graded, hints: list[str]) -> str:
     head = f"{MARKS[graded.outcome]} {x.name}: {whole or graded.outcome}, {points}"
     body = "" if whole else "".join(_check(v, shown) for v in graded.verdicts)
     rungs = "" if graded.outcome == "right" else "".join(map(_hint, range(1, 4), hints))
+    return boxed(head, body + rungs)
+
+
+def boxed(head: str, body: str = "") -> str:
+    """A box with a line in bold, and below it HTML."""
     return (
         f'<div style="{BOX};border-radius:4px;padding:.6em .9em;margin:.3em 0">'
-        f"<strong>{escape(head)}</strong>{body}{rungs}</div>"
+        f"<strong>{escape(head)}</strong>{body}</div>"
     )
 
 
@@ -94,7 +99,7 @@ def progress(rows: Iterable[Row], says: str, data: str) -> str:
 def _row(r: Row) -> str:
     points = f"{r.points}/{r.of}" if r.of else ""
     bar = f'<span aria-hidden="true" style="letter-spacing:.1em">{r.bar}</span>'
-    state = r.note or {"✓": "done", "✗": "not right yet", "…": "open"}[r.mark]
+    state = r.note or {"✓": "done", "✗": "not right yet"}.get(r.mark, "open")
     name = escape(f"{r.topic}: {r.exercise}")
     cells = (name, f"{points} {bar}", f"{r.mark} {escape(state)}")
     return "<tr>" + "".join(f'<td style="{CELL}">{c}</td>' for c in cells) + "</tr>"

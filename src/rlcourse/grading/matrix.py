@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from . import course
 from .fresh import Fresh, recorded
 from .gate import Report, Reviewed, cached, exercises, reviewed
 
@@ -103,7 +104,10 @@ def _sentence(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page; the exit status is 0."""
+    """Write the page; the exit status is 0, or 1 where some exercise cannot be judged."""
+    if lacking := [f"{t} {needs}" for t in course.topics() if (needs := course.needs(t))]:
+        print(*lacking, sep="\n")
+        return 1
     known = reviewed()
     reports = [cached(x, [*known.elsewhere]) for x in exercises()]
     PAGE.write_text(page(reports, known, recorded()), "utf-8", newline="\n")

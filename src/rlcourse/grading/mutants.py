@@ -3,19 +3,23 @@
 What the learner must write is the reference and every function of rlcourse that it calls, private
 helpers and public ones of this or another module, recursively. All of them are mutated, one slip
 at a time, but for the `spared`: functions graded by an exercise of their own, and those of modules
-that are tested elsewhere. Each mutant is a reference whose helpers are bound to it.
+that are tested elsewhere. Each mutant is a reference whose helpers are bound to it. A kernel of
+Triton is such a helper; it is made a kernel again.
 """
 
 import ast
 import inspect
+import linecache
 import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from functools import cache
+from itertools import count
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from .kernels import bare
 from .scope import names_of, scope
 from .slips import slips
 
@@ -87,7 +91,7 @@ def _called(function: Function) -> Iterator[Function]:
                 value = getattr(names[module], name, None)
             case _:
                 continue
-        value = inspect.unwrap(value) if callable(value) else value
+        value = inspect.unwrap(bare(value)) if callable(value) else value
         if isinstance(value, FunctionType):
             yield value
 
@@ -105,7 +109,7 @@ def rebound(known: list[Function], changed: Function, code: CodeType) -> dict[Fu
             if isinstance(value, ModuleType):
                 home[name] = proxies.get(value.__name__, value)
             elif callable(value):
-                home[name] = new.get(inspect.unwrap(value), value)
+                home[name] = new.get(inspect.unwrap(bare(value)), value)
     for name, proxy in proxies.items():
         vars(proxy).update(homes[name])
     return new
@@ -119,7 +123,15 @@ def _code(function: Function) -> CodeType:
 def _compiled(tree: ast.Module) -> CodeType:
     with warnings.catch_warnings():  # `len[0]`, say: calling the mutant will show it
         warnings.simplefilter("ignore", SyntaxWarning)
-        return compile(tree, "<mutant>", "exec")
+        file = f"<mutant {next(_numbers)}>"
+        if getattr(tree.body[0], "decorator_list", ()):  # Triton reads the text of a kernel
+            text = ast.unparse(tree) + "\n"
+            linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+            return compile(text, file, "exec")
+        return compile(tree, file, "exec")
+
+
+_numbers = count()
 
 
 def _tree(function: Function) -> ast.Module:

@@ -35,14 +35,38 @@ class Result:
         return html.result(self.graded, hints.ladder(self.graded.exercise))
 
 
-def check(function: Function, exercise: Exercise | None = None, seed: int | None = None) -> Result:
+@dataclass(frozen=True)
+class NotHere:
+    """An exercise that cannot be judged on this machine, and why: it counts for nothing."""
+
+    name: str
+    needs: str
+
+    @property
+    def points(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return f"{board.MISSING} {self.name}: {self.needs}; its points do not count here"
+
+    def _repr_html_(self) -> str:
+        return html.boxed(repr(self))
+
+
+def check(
+    function: Function, exercise: Exercise | None = None, seed: int | None = None
+) -> Result | NotHere:
     """Judge a function by the exercise of its name.
 
     Raises ValueError where no exercise has its name, TypeError where it is no function.
     """
     if not callable(function):
         raise TypeError(f"function: expected the function itself, got {type(function).__name__}")
-    exercise = exercise or course.find(getattr(function, "__name__", type(function).__name__))
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        exercise = exercise or course.find(name)
+    except course.Missing as missing:
+        return NotHere(name, missing.needs)
     graded = judged(exercise, function, run_seed() if seed is None else seed)
     record.earn(_earned, exercise, graded.points)
     if _kept():
@@ -87,7 +111,7 @@ def overview(known: record.Record) -> Progress:
     rows: list[board.Row] = []
     for topic in course.topics():
         rows += _begun(topic, known) if topic in begun else [_untouched(topic)]
-    first = next((r for r in rows if r.mark != report.MARKS["right"]), None)
+    first = next((r for r in rows if r.mark not in (report.MARKS["right"], board.MISSING)), None)
     says = f"Next: {first.exercise} ({first.topic})" if first else "All done."
     return Progress(tuple(rows), says, record.dumps(known))
 
@@ -95,11 +119,13 @@ def overview(known: record.Record) -> Progress:
 def _begun(topic: str, known: record.Record) -> list[board.Row]:
     try:
         return [board.recorded(known, x) for x in course.load(topic)]
-    except ModuleNotFoundError as missing:
-        return [board.Row(topic, "not loaded", 0, 0, "…", f"needs {missing.name}")]
+    except course.Missing:
+        return [board.missing(topic)]
 
 
 def _untouched(topic: str) -> board.Row:
+    if course.needs(topic):
+        return board.missing(topic)
     return board.Row(topic, course.names(topic)[0], 0, 0, "…", "not begun")
 
 

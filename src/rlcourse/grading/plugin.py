@@ -18,6 +18,7 @@ from .report import MARKS, lines, note, text
 from .verdict import Verdict
 
 KEY = "rlcourse"
+_missing: list[str] = []  # topics that cannot be judged on this machine
 Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
 
 
@@ -60,6 +61,20 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Checks that cannot run on this machine are skipped, and said to be."""
+    report = yield
+    topic = f"{collector.path.parent.name}/{collector.path.stem.removeprefix('test_')}"
+    if report.failed and topic in course.topics() and (needs := course.needs(topic)):
+        report.outcome, report.result = "skipped", []
+        report.longrepr = (str(collector.path), 1, f"Skipped: {topic} {needs}")
+        _missing.append(topic)
+    return report
+
+
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     facts = dict(report.user_properties).get(KEY)
     if isinstance(facts, dict) and facts["outcome"] == "not written":
@@ -75,11 +90,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             facts = dict(getattr(r, "user_properties", [])).get(KEY)
             if facts:
                 found[facts["key"]].append(facts)
-    if found:
+    if found or _missing:
         order = [f"{t}/{n}" for t in course.topics() for n in course.names(t)]
         keys = sorted(found, key=order.index)
         terminalreporter.section("your exercises")
-        for line in board.lines(_row(k, found[k]) for k in keys):
+        rows = [_row(k, found[k]) for k in keys] + [board.missing(t) for t in _missing]
+        for line in board.lines(rows):
             terminalreporter.line(line)
         _record(found, terminalreporter.line)
 

@@ -3,6 +3,7 @@
 from textwrap import wrap
 
 from . import desk
+from .memory import excess
 from .plain import Data
 from .run import Graded
 from .show import LONGEST, arguments, brief, call, show
@@ -32,7 +33,11 @@ def lines(v: Verdict) -> Lines:
 
 def _failure(v: Verdict, got: Data) -> Lines:
     hung = got.get("raised") == "TimeLimit"  # which line it is says more than the whole case
-    shown = (brief if hung else arguments)(v.check.exercise.name, (v.question or {})["case"])
+    heavy = v.difference != "" and v.difference == excess(v.question or {}, got)[1]
+    shape = brief if hung or heavy else arguments
+    shown = shape(v.check.exercise.name, (v.question or {})["case"])
+    if heavy:  # the value is right
+        return [("for", shown), ("memory", v.difference)]
     found = [("for", shown), ("got", result(got)), ("expected", expectation(v.expected or {}))]
     return found if hung else [*found, ("difference", v.difference)]
 

@@ -105,10 +105,11 @@ def mentioned(*nodes: ast.AST | None) -> set[str]:
 def version(exercise: Exercise) -> str:
     """Changes whenever the right answer, its private helpers or what is asked may have changed."""
     reference = exercise.reference
-    asked = [c.cases for c in exercise.checks] + ([exercise.judge] if exercise.judge else [])
+    asked: list[Function] = [f for c in exercise.checks for f in (c.cases, c.peak) if f]
+    asked += [exercise.judge] if exercise.judge else []
     facts = [
         exercise.tolerance,
-        *((c.cases.__name__, c.points, c.gradients) for c in exercise.checks),
+        *((c.cases.__name__, c.points, c.gradients, *c.slow) for c in exercise.checks),
     ]
     meaning = [*_meaning([reference]), *_meaning(asked), *map(str, facts)]
     return sha256("\n".join(meaning).encode()).hexdigest()[:12]

@@ -8,6 +8,7 @@ so that it can be read, pasted in a notebook or handed in alone.
 import ast
 import importlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeVar
@@ -80,11 +81,22 @@ def parts(exercises: list[Exercise]) -> Parts:
         assert isinstance(node, ast.FunctionDef)
         for name in sorted(mentioned(node.args, node.returns)):
             _need(made, own, module, name)
-        for i in (here.imports[n] for n in sorted(mentioned(node)) if n in here.imports):
+        kernels = [*_kernels(here, e.name)]
+        for i in (here.imports[n] for n in sorted(mentioned(node, *kernels)) if n in here.imports):
             if not _ours(i.module):
                 _add(made.imports, i.bound, i)
-        made.stubs[e.name] = _stub(here, node)
+        for function in (*kernels, node):
+            made.stubs[function.name] = _stub(here, function)
     return made
+
+
+def _kernels(here: Source, name: str) -> Iterator[ast.FunctionDef]:
+    """The kernels of Triton that a launcher needs: they are written with it."""
+    for reached in map(here.definitions.get, here.reached([name])):
+        above = reached.decorator_list if isinstance(reached, ast.FunctionDef) else []
+        if any(ast.unparse(decorator).startswith("triton.jit") for decorator in above):
+            assert isinstance(reached, ast.FunctionDef)
+            yield reached
 
 
 def _need(made: Parts, own: set[str], module: str, name: str) -> None:
@@ -119,7 +131,8 @@ def _stub(here: Source, function: ast.FunctionDef) -> str:
     """Signature and docstring of a function, and nothing else."""
     documented = ast.get_docstring(function) is not None
     last = function.body[0].end_lineno if documented else function.body[0].lineno - 1
-    lines = here.text.splitlines()[function.lineno - 1 : last]
+    first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+    lines = here.text.splitlines()[first - 1 : last]
     return "\n".join([*lines, "    raise NotImplementedError"])
 
 

@@ -8,6 +8,7 @@ The judge never calls the learner's function. It asks questions through `ask`, w
 function in this process (`local`); a sandbox elsewhere would be another `ask`.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from math import prod
 from time import monotonic
 from typing import Literal
 
+from . import memory, traffic
 from .clock import limited
 from .compare import gap
 from .exercise import Check, Exercise
@@ -138,10 +140,18 @@ def recognise(check: Check, trials: list[Trial]) -> tuple[Function, ...]:
 
     def alike(wrong: Function, question: Data, got: Data, expected: Data) -> bool:
         its = answer(wrong, question, check.exercise.types)
-        return "value" in its if went_on(got, expected) else same(its, got, check)
+        if went_on(got, expected):
+            return "value" in its
+        costs = [
+            (memory.excess(question, a)[0] > 1, traffic.excess(a, expected).keys())
+            for a in (its, got)
+        ]
+        return costs[0] == costs[1] and same(its, got, check)
 
     known = check.exercise.misconceptions
-    return tuple(wrong for wrong in known if all(alike(wrong, *trial) for trial in trials))
+    with warnings.catch_warnings():  # theirs are no business of the learner
+        warnings.simplefilter("ignore")
+        return tuple(wrong for wrong in known if all(alike(wrong, *trial) for trial in trials))
 
 
 def went_on(got: Data, expected: Data) -> bool:
@@ -163,8 +173,8 @@ def explain(verdict: Verdict, ask: Ask, seconds: float = 3.0) -> Verdict:
     if verdict.outcome != "wrong" or verdict.question is None or final(first):
         return verdict
 
-    def trial(case: Data) -> Verdict | None:
-        question = {"case": case, "gradients": list(check.gradients)}
+    def trial(case: Data, **more: Data) -> Verdict | None:
+        question = check.about(case) | more
         expected = check.expected(question)
         if ("raised" in expected) != ("raised" in (verdict.expected or {})):
             return None  # no longer a case of this check: the reference refuses it, or not
@@ -177,4 +187,4 @@ def explain(verdict: Verdict, ask: Ask, seconds: float = 3.0) -> Verdict:
         return replace(verdict, question=question, got=got, expected=expected, difference=wide.text)
 
     case = shrink(verdict.question["case"], lambda c: trial(c) is not None, monotonic() + seconds)
-    return trial(case) or verdict
+    return trial(case, line=True) or verdict

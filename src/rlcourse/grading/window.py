@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any, NoReturn
 
+from .kernels import is_kernel
 from .worker import Data, Function, Stop
 
 KEPT = 2000  # characters of what a learner prints
@@ -90,19 +91,26 @@ def _exits(status: int) -> NoReturn:
 
 @contextmanager
 def _closed(reference: Function | None) -> Iterator[None]:
-    """While open, calling the reference raises OwnFunction, under whatever name it is called."""
+    """While open, calling the reference raises OwnFunction, under whatever name it is called.
+
+    So does launching a kernel of its module.
+    """
     if not isinstance(reference, FunctionType):
         yield
         return
-    code = reference.__code__
+    code, kernels = reference.__code__, [*filter(is_kernel, reference.__globals__.values())]
     reference.__code__ = _refusal(code.co_freevars)
+    for kernel in kernels:
+        vars(kernel)["run"] = refuse
     try:
         yield
     finally:
         reference.__code__ = code
+        for kernel in kernels:
+            del vars(kernel)["run"]
 
 
-def refuse() -> None:
+def refuse(*args: object, **kwargs: object) -> None:
     """What the reference does while it is closed."""
     _calls.append("")
     raise OwnFunction

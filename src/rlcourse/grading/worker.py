@@ -1,9 +1,13 @@
 """The learner's side of the judgement: questions in, answers out, both of plain data.
 
-It needs nothing of rlcourse but plain.py, so that it could run in a process of its own.
+It needs nothing of rlcourse but plain.py, memory.py, traffic.py and kernels.py, so that it could
+run in a process of its own.
 
-    question  {"case": {name: value}, "gradients": [name, ...]}
-    answer    {"value": value, "gradients": {name: value}, "changed": [name, ...]}
+    question  {"case": {name: value}, "gradients": [name, ...]}  and where memory counts
+              "peak": bytes that may be held, "line": true if the line is asked for too,
+              "slow": [name, ...] of what lies in slow memory
+    answer    {"value": value, "gradients": {name: value}, "changed": [name, ...]}  and then
+              "peak": {"bytes": held, "where": line}, "traffic": {name: counts}
               {"raised": type, "message": text, "where": [line, ...]}  or  {"unwritten": name}
               ("import": true beside "raised": the file itself does not run)
     value     plain data
@@ -21,7 +25,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .kernels import causes, interpreted
+from .memory import Lines, held
 from .plain import Data, decode, encode
+from .traffic import ashore, sunk, traffic
 
 __all__ = ["Data", "Function", "NoAnswer", "Stop", "answer", "decode", "encode", "load"]
 
@@ -75,14 +82,15 @@ def answer(function: Function, question: Data, types: Mapping[str, Any] | None =
     known = ChainMap(getattr(function, "__globals__", {}), dict(types or {}))
     try:
         case = {n: decode(x, known) for n, x in question["case"].items()}
+        case = sunk(question, case, known)
         inputs = dict(_watched(case, question["gradients"]))
-        value = function(**case)
+        with interpreted():
+            value, peak = _called(function, case, question)
         try:
-            return {
-                "value": encode(value),
-                "gradients": _gradients(value, inputs),
-                "changed": [n for n, x in question["case"].items() if _differs(encode(case[n]), x)],
-            }
+            value, after = ashore(value), {n: encode(ashore(x)) for n, x in case.items()}
+            got = {"value": encode(value), "gradients": _gradients(value, inputs)}
+            got["changed"] = [n for n, x in question["case"].items() if _differs(after[n], x)]
+            return got | peak | traffic(case)
         except TypeError as error:
             raise NoAnswer(str(error)) from None
     except Stop:
@@ -91,8 +99,18 @@ def answer(function: Function, question: Data, types: Mapping[str, Any] | None =
         return _failure(error, function)
 
 
+def _called(function: Function, case: Mapping[str, Any], question: Data) -> tuple[Any, Data]:
+    if "peak" not in question:
+        return function(**case), {}
+    lines = Lines(is_learners) if "line" in question else None
+    value, peak = held(function, case, question["peak"], lines)
+    return value, {"peak": peak}
+
+
 def _failure(error: BaseException, function: Function) -> Data:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_learners(f.filename)]
+    chain = causes(error)
+    frames = [f for e in chain for f in traceback.extract_tb(e.__traceback__)]
+    frames, error = [f for f in frames if is_learners(f.filename)], chain[-1]
     if isinstance(error, NotImplementedError) and not error.args:  # torch's have a message
         return {"unwritten": frames[-1].name if frames else function.__name__}
     lines = [f"line {f.lineno}, in {f.name}:  {f.line}" for f in frames]

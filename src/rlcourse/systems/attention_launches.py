@@ -21,20 +21,20 @@ class Launch(NamedTuple):
 
 
 def plain(name: str, d: int, itemsize: int) -> Launch:
-    """A cut that fits GPUs with 99 KiB of shared memory a program, and spills no register there.
+    """A cut that fits GPUs with 99 KiB of shared memory for a program.
 
-    name: forward, backward_kv or backward_q; d: the head dimension, a power of two. No register is
-    spilled where attention is causal or not; packing, soft cap, ALiBi and all at once may spill.
+    name: forward, backward_kv or backward_q; d: the head dimension, a power of two. Eight warps,
+    since a program that wants more registers than there are spills them.
     """
     if itemsize == 4:
         return Launch(16, 16, 8, 1)
-    if d > 128:
-        return Launch(32, 32, 8, 1)
-    if d > 64:
-        return {"forward": Launch(64, 64, 8, 2), "backward_kv": Launch(32, 64, 8, 1)}.get(
-            name, Launch(64, 32, 8, 1)
-        )
-    return Launch(64, 64, 8, 2)
+    rows = {
+        "forward": ((64, 64), (64, 64), (64, 32)),
+        "backward_kv": ((32, 64), (32, 64), (32, 32)),
+        "backward_q": ((64, 32), (64, 32), (64, 16)),
+    }
+    wide = (d > 64) + (d > 128)
+    return Launch(*rows[name][wide], 8, 2 if d <= 64 or (name, d) == ("forward", 128) else 1)
 
 
 @cache

@@ -73,7 +73,7 @@ def gpu_decode(
     kernels.merge_kernel[(b * g * rows,)](
         part, top, sums, sinks, out, h // g, g, n, d, splits,
         SPLITS=triton.next_power_of_2(splits), BLOCK_D=block_d(out), SINKS=sinks is not None,
-        BITS=bits, num_warps=4,
+        BITS=bits, num_warps=4 if splits <= 64 else 8,
     )  # fmt: skip
     return out
 

@@ -90,7 +90,7 @@ def decoding(d: int, kind: str, sm: int) -> Iterator[dict[str, Any]]:
     flags = dict(BACK=True, SOFTCAP=True, ALIBI=True, LENGTHS=True, BITS=True)
     shape = dict(ROWS=16, BLOCK_K=block, BLOCK_D=d)
     split = compiled(decode_kernels.split_kernel, types, flags | shape, sm, 4, 3)
-    yield {"kernel": "split", "d": d, **split}
+    yield {"kernel": "split", "d": d, "rich": True, **split}
     shape = dict(SPLITS=128, BLOCK_D=d, SINKS=True, BITS=True)
     merge = compiled(decode_kernels.merge_kernel, types, shape, sm, 8, 1)
     yield {"kernel": "merge", "d": d, **merge}

@@ -18,6 +18,7 @@ SPILLS = {  # (kernel, D, type, tuned): bytes at most
     ("backward_q", 256, "bf16", False): 100,
     ("backward_q", 128, "fp32", False): 400,
     ("backward_kv", 128, "fp32", False): 16,
+    ("merge", 128, None, None): 64,
 }
 LOOP = {"forward", "backward_kv", "backward_q"}
 

@@ -80,7 +80,7 @@ class GradedDirective(SphinxDirective):
             text = title(self.env.docname, name, self.options)
         except (ImportError, ValueError) as error:
             raise self.error(f"graded: {error}") from error
-        label = f"exercise-{name}"
+        label = f"exercise-{name.rpartition('.')[2]}"
         box = nodes.container(classes=["graded"], ids=[nodes.make_id(label)], names=[label])
         first, *facts = text.split(" · ")
         bar = nodes.paragraph(classes=["graded-title"])

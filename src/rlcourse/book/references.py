@@ -16,7 +16,7 @@ MATH = re.compile(
 PROVED = re.compile(r"^[`:]{3,}\{prf:(\w+)\} *([^\n]*)\n((?::[\w-]+:[^\n]*\n)*)", re.M)
 FIGURE = re.compile(r"^[`:]{3,}\{figure\}[^\n]*\n((?::[\w-]+:[^\n]*\n)*)", re.M)
 CELL = re.compile(r"^```\{code-cell\}[^\n]*\n---\n(.*?)\n---\n", re.M | re.S)
-GRADED = re.compile(r"^[`:]{3,}\{graded\} *(\w+)", re.M)
+GRADED = re.compile(r"^[`:]{3,}\{graded\} *([\w.]+)", re.M)
 HEADING = re.compile(r"^\(([\w:.-]+)\)=\n+#+ +([^\n]+)", re.M)
 
 
@@ -102,7 +102,8 @@ def targets(page: str, text: str) -> dict[str, Target]:
         if label := re.search(r":label: *(\S+)", proved[3]):
             found[label[1]] = Target(page, kind.title(), str(count[kind]), proved[2].strip())
     for graded in GRADED.finditer(text):
-        found[f"exercise-{graded[1]}"] = Target(page, "Exercise", "", f"Exercise {graded[1]}")
+        name = graded[1].rpartition(".")[2]
+        found[f"exercise-{name}"] = Target(page, "Exercise", "", f"Exercise {name}")
     for heading in HEADING.finditer(text):
         title = re.sub(r"\{math\}`([^`]*)`", r"$\1$", heading[2])
         found[heading[1]] = Target(page, "Section", "", re.sub(r"[`*]", "", title).strip())

@@ -41,7 +41,8 @@ def test_without_a_record_the_page_says_that_nothing_was_measured(monkeypatch, t
     monkeypatch.setattr(f, "HERE", tmp_path)
     assert f.show_gpu() is None
     assert "Not measured yet" in capsys.readouterr().out
-    f.show_cpu()
+    assert f.picture_gpu() is None
+    assert f.show_cpu() is None
     assert "Not measured yet" in capsys.readouterr().out
 
 
@@ -55,16 +56,22 @@ def test_other_head_dimensions_shared_keys_and_later_rows_are_no_part_of_the_fig
     assert f.speeds(RECORD, "forward", False, d=64) == {"cudnn": {1024: 5.0}}
 
 
-def test_the_table_gives_each_method_at_its_greatest_length_and_its_share_of_the_ceiling():
-    lines = f.gpu_table(RECORD).split("\n")
-    assert lines[0].startswith("a card, 2026-01-02, PyTorch 2.13.0, Triton 3.9.0. A matrix product")
-    assert (
-        "| this chapter's Triton, 4k tokens | 400 (50%) | 400 (50%) | 800 (100%) | 800 (100%) |"
-        in lines
-    )
-    assert "| FlexAttention, 1k tokens | 300 (38%) |  | 600 (75%) |  |" in lines
-    assert "| B = 8, 32 heads on 4 of keys, 32768 keys | 3.00 (75%) |  |  |" in lines
-    assert "| 64 rows of 1024 |  | 3.60 (90%) |" in lines
+def test_the_tables_give_each_method_at_its_greatest_length_and_its_share_of_the_ceiling():
+    found = f.gpu_tables(RECORD)
+    speeds, decode, softmax = found.tables
+    assert found.says.startswith("a card, 2026-01-02, PyTorch 2.13.0, Triton 3.9.0. A matrix")
+    numbers = ("400 (50%)", "400 (50%)", "800 (100%)", "800 (100%)")
+    assert speeds[1] == ("this chapter's Triton, 4k tokens", *numbers)
+    assert speeds[3] == ("FlexAttention, 1k tokens", "300 (38%)", "", "600 (75%)", "")
+    assert decode[1] == ("B = 8, 32 heads on 4 of keys, 32768 keys", "3.00 (75%)", "", "")
+    assert softmax[1] == ("64 rows of 1024", "", "3.60 (90%)")
+
+
+def test_tables_are_text_where_there_is_no_page():
+    found = f.Tables("Says.", ([("a", "b < c"), ("1", "2")],))
+    bundle = found._repr_mimebundle_()
+    assert bundle["text/plain"] == "Says.\na  b < c\n1  2"
+    assert "<th>b &lt; c</th>" in bundle["text/html"]
 
 
 def test_a_panel_is_drawn_for_each_kind_of_run_that_was_measured():
@@ -73,15 +80,15 @@ def test_a_panel_is_drawn_for_each_kind_of_run_that_was_measured():
     assert len(f.draw_gpu(half).panels) == 2
 
 
-def test_the_table_of_the_cpu_has_a_line_for_each_run():
-    row = dict(what="forward", N=8192, method="tiled", seconds=0.5, bytes=8e6,
-               times_sdpa={"median": 0.9})  # fmt: skip
-    record = dict(
-        machine={"cpu": "a chip"}, date="2026-01-02", versions={"torch": "2.13.0"}, rows=[row]
-    )
-    lines = f.cpu_table(record).split("\n")
-    assert lines[0] == "a chip, 2026-01-02, PyTorch 2.13.0."
-    assert lines[-1] == "| 8192 | tiled, forward | 0.500 | 0.90 | 8 |"
+def test_the_table_of_the_cpu_has_a_line_for_each_run_of_the_greatest_length():
+    row = dict(what="forward", N=8192, method="tiled", seconds=0.5, bytes=8e6)
+    row["times_sdpa"] = {"median": 0.9}
+    versions, machine = {"torch": "2.13.0"}, {"cpu": "a chip"}
+    rows = [row | dict(N=2048, seconds=0.1), row]
+    found = f.cpu_tables(dict(machine=machine, date="2026-01-02", versions=versions, rows=rows))
+    assert found.says == "a chip, 2026-01-02, PyTorch 2.13.0."
+    assert found.tables[0][0][0] == "8192 tokens"
+    assert found.tables[0][1:] == [("tiled, forward", "0.50", "0.90", "8")]
 
 
 @pytest.mark.skipif(f.read(f.GPU) is None, reason="no record of the card")

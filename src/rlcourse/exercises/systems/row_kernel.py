@@ -65,7 +65,7 @@ def test_a_row_longer_than_a_block_does_too_wherever_its_maximum_lies(rng):
     for size in (12, rng.choice([800, 16384])):  # whole numbers: exact in float32
         m = int(rng.integers(9, 14))
         steps = np.round(size * np.linspace(-1, 1, m)) + rng.integers(0, 3, m)
-        s = torch.tensor([steps, steps[::-1]], dtype=torch.float32)
+        s = torch.tensor(np.stack([steps, steps[::-1]]), dtype=torch.float32)
         yield case(s, full(s), rng.choice([0.25, 0.5, 2.0]), 4)
     s = rows(rng, 1, int(rng.integers(1030, 1100)), 4.0)
     yield case(s, full(s), rng.uniform(0.4, 0.6), 512)

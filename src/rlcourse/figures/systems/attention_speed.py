@@ -4,11 +4,13 @@ What was not measured is not drawn: without a record these functions say so, in 
 Operations are counted by `attention_flops`, the field's convention.
 """
 
+import html
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from rlcourse.plot import COLOUR_OF, GREY, Picture, panel, picture
+from rlcourse.plot import COLOUR_OF, GREY, MIME, Picture, panel, picture
 from rlcourse.results import HERE, load
 from rlcourse.systems.attention_tiles import attention_flops
 
@@ -22,6 +24,7 @@ LOOKS = {  # method, as the record names it -> colour, line, marker, words
     "torch": (COLOUR_OF["SDPA, flash"], "--", "s", "torch.softmax"),
 }
 Record = dict[str, Any]
+Rows = list[tuple[str, ...]]
 
 
 def read(name: str) -> Record | None:
@@ -32,20 +35,51 @@ def read(name: str) -> Record | None:
 # ------------------------------------------------------------------------------- the card
 
 
-def show_gpu() -> Picture | None:
-    """What was measured on a card, as a table, then TFLOP/s against the length, as a figure."""
+@dataclass(frozen=True)
+class Tables:
+    """A line in words, then tables: each a head and rows of cells."""
+
+    says: str
+    tables: tuple[Rows, ...]
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        page = self._repr_html_()
+        return {"text/plain": str(self), "text/html": page, MIME: {"html": page}}
+
+    def __str__(self) -> str:
+        rows = ("  ".join(row) for rows in self.tables for row in rows)
+        return "\n".join([self.says, *rows])
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p>{html.escape(self.says)}</p>"]
+        for head, *rows in self.tables:
+            body = "".join(_row("td", row) for row in rows)
+            table = f"<table><thead>{_row('th', head)}</thead><tbody>{body}</tbody></table>"
+            parts.append(f'<div style="overflow-x:auto" tabindex="0">{table}</div>')
+        return "".join(parts)
+
+
+def _row(tag: str, cells: tuple[str, ...]) -> str:
+    inside = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+    return f"<tr>{inside}</tr>"
+
+
+NOTHING = "Not measured yet: no record of {} is in this copy."
+
+
+def show_gpu() -> Tables | None:
+    """What was measured on a card; where nothing was, a line that says so."""
     record = read(GPU)
     if record is None:
-        print("Not measured yet: no record of benchmarks/gpu/flash_attention.py is in this copy.")
+        print(NOTHING.format("benchmarks/gpu/flash_attention.py"))
         return None
-    _display(gpu_table(record))
-    return draw_gpu(record)
+    return gpu_tables(record)
 
 
-def _display(text: str) -> None:
-    from IPython.display import Markdown, display
-
-    display(Markdown(text))  # type: ignore[no-untyped-call]
+def picture_gpu() -> Picture | None:
+    """TFLOP/s against the length; nothing where nothing was measured."""
+    record = read(GPU)
+    return None if record is None else draw_gpu(record)
 
 
 def speeds(record: Record, what: str, causal: bool, d: int = 128) -> dict[str, dict[int, float]]:
@@ -89,39 +123,38 @@ def _draw_speeds(record: Record, what: str, causal: bool) -> Figure:
 KINDS = [(what, causal) for what in ("forward", "backward") for causal in (False, True)]
 
 
-def gpu_table(record: Record) -> str:
-    """Markdown: the card; TFLOP/s at each method's greatest length; TB/s of decoding and softmax.
+def gpu_tables(record: Record) -> Tables:
+    """TFLOP/s at each method's greatest length, TB/s of decoding and of softmax.
 
     Shares are of the matrix product, and of the copy, that the same run measured.
     """
     whole = record["matmul_tflops"]
-    lines = [
+    says = (
         f"{record['device']}, {record['date']}, PyTorch {record['torch']}, Triton"
         f" {record['triton']}. A matrix product runs at {whole:.0f} TFLOP/s, a copy at"
-        f" {record['copy_tb_per_s']:.2f} TB/s.",
-        "",
-        "| TFLOP/s at D = 128 | forward | causal | backward | causal |",
-        "|---|---|---|---|---|",
-    ]
+        f" {record['copy_tb_per_s']:.2f} TB/s."
+    )
     found = [speeds(record, *kind) for kind in KINDS]
+    rows: Rows = [("TFLOP/s, D = 128", "forward", "causal", "backward", "causal")]
     for method in (name for name in LOOKS if any(name in of for of in found)):
-        longest = max(n for of in found for n in of.get(method, ()))
-        cells = (of.get(method, {}).get(longest) for of in found)
-        words = (f"{x:.0f} ({x / whole:.0%})" if x else "" for x in cells)
-        name = f"{LOOKS[method][3]}, {longest // 1024}k tokens"
-        lines.append("| " + " | ".join((name, *words)) + " |")
-    for kind, methods in (
-        ("decode", ("ours", "sdpa_flash", "cudnn")),
-        ("softmax", ("ours", "torch")),
-    ):
-        heads = " | ".join(LOOKS[method][3] for method in methods)
-        lines += ["", f"| TB/s: {kind} | {heads} |", "|---" * (1 + len(methods)) + "|"]
-        for row in record["rows"]:
-            if row["kind"] == kind:
-                done = [(row["tb_per_s"].get(m), row["of_copy"].get(m)) for m in methods]
-                words = (f"{x:.2f} ({share:.0%})" if x else "" for x, share in done)
-                lines.append("| " + " | ".join((_problem(row), *words)) + " |")
-    return "\n".join(lines)
+        n = max(n for of in found for n in of.get(method, ()))
+        cells = (_share(of.get(method, {}).get(n), whole) for of in found)
+        rows.append((f"{LOOKS[method][3]}, {n // 1024}k tokens", *cells))
+    decode = _moved(record, "decode", ("ours", "sdpa_flash", "cudnn"))
+    return Tables(says, (rows, decode, _moved(record, "softmax", ("ours", "torch"))))
+
+
+def _moved(record: Record, kind: str, methods: tuple[str, ...]) -> Rows:
+    rows: Rows = [(f"TB/s, {kind}", *(LOOKS[method][3] for method in methods))]
+    for row in record["rows"]:
+        if row["kind"] == kind:
+            cells = (_share(row["tb_per_s"].get(m), record["copy_tb_per_s"], 2) for m in methods)
+            rows.append((_problem(row), *cells))
+    return rows
+
+
+def _share(x: float | None, whole: float, digits: int = 0) -> str:
+    return "" if x is None else f"{x:.{digits}f} ({x / whole:.0%})"
 
 
 def _problem(row: dict[str, Any]) -> str:
@@ -133,28 +166,27 @@ def _problem(row: dict[str, Any]) -> str:
 # ------------------------------------------------------------------------------- the CPU
 
 
-def show_cpu() -> None:
+def show_cpu() -> Tables | None:
     """Seconds and peak memory of tiled, PyTorch's own and standard attention on a CPU."""
     record = read(CPU)
     if record is None:
-        print("Not measured yet: no record of benchmarks/tiled_attention.py is in this copy.")
-    else:
-        _display(cpu_table(record))
+        print(NOTHING.format("benchmarks/tiled_attention.py"))
+        return None
+    return cpu_tables(record)
 
 
-def cpu_table(record: Record) -> str:
-    """Markdown: the machine; seconds, speed against SDPA's, and memory of each run."""
-    lines = [
-        f"{record['machine']['cpu']}, {record['date']}, PyTorch {record['versions']['torch']}.",
-        "",
-        "| N | | seconds | times SDPA's speed | MB |",
-        "|---|---|---|---|---|",
-    ]
+def cpu_tables(record: Record) -> Tables:
+    """For each kind of run, at the greatest length: seconds, speed against SDPA's, and memory."""
+    versions = f"PyTorch {record['versions']['torch']}"
+    says = f"{record['machine']['cpu']}, {record['date']}, {versions}."
+    longest = max(row["N"] for row in record["rows"])
+    rows: Rows = [(f"{longest} tokens", "seconds", "speed, SDPA's = 1", "MB")]
     for row in record["rows"]:
-        speed, name = row["times_sdpa"]["median"], f"{row['method']}, {row['what']}"
-        numbers = f"{row['seconds']:.3f} | {speed:.2f} | {row['bytes'] / 1e6:.0f}"
-        lines.append(f"| {row['N']} | {name} | {numbers} |")
-    return "\n".join(lines)
+        if row["N"] == longest:
+            speed, name = row["times_sdpa"]["median"], f"{row['method']}, {row['what']}"
+            cells = f"{row['seconds']:.2f}", f"{speed:.2f}", f"{row['bytes'] / 1e6:.0f}"
+            rows.append((name, *cells))
+    return Tables(says, (rows,))
 
 
 def demo(heads: int = 16, n: int = 8192, d: int = 128, device: str = "cuda") -> None:

@@ -55,7 +55,7 @@ ROWS = (
         "The keys pass by. The kernel calls this loop up to three times: for the bulk without a"
         " mask, and for the edges with one.",
         ("flash_forward: for j in range(", "flash_forward: cols = slice("),
-        ("attend: for j0 in tl.range(", "attend: j = j0 + tl.arange("),
+        ("attend: unit: ", "attend: for j0 in tl.range(", "attend: j = j0 + tl.arange("),
     ),
     Row(
         "One tile of keys and one of values. The values are fetched late, while the scores are"

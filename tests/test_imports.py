@@ -85,7 +85,7 @@ def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
     assert imported(path) == {"rlcourse.plot", "rlcourse.gym", "rlcourse.tabular.mdp"}
 
 
-SYSTEMS = ("online_softmax", "flash_attention", "slow_memory", "low_precision")
+SYSTEMS = ("online_softmax", "flash_attention", "attention_tiles", "slow_memory", "low_precision")
 NUMPY_ALONE = [
     "rlcourse.tabular",
     *(

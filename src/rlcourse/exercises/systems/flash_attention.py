@@ -802,6 +802,10 @@ def test_what_has_no_probability_has_no_gradient_and_large_gradients_stay_exact(
     one = rng.permutation(np.arange(7) == 0)
     x = rows_of_softmax(rng, (4, 7))
     yield x | {"p": np.where([[1], [0], [0], [1]], one, x["p"])}
+    x = rows_of_softmax(rng, (5, 6))
+    x["p"][rng.integers(5)] = 0.0
+    yield x
+    yield rows_of_softmax(rng, (4, 1))
 
 
 @softmax_backward.misconception(
@@ -856,6 +860,14 @@ def adds_the_row_sum(p, dp):
 @softmax_backward.misconception("Upside down: a larger dp_i makes a larger ds_i.")
 def turns_the_sign(p, dp):
     return p * ((p * dp).sum(-1, keepdims=True) - dp)
+
+
+@softmax_backward.misconception(
+    "p is a softmax already, and the row of a query without keys is 0: dividing makes it NaN."
+)
+def divides_by_the_sum_again(p, dp):
+    p = p / p.sum(-1, keepdims=True)
+    return p * (dp - (p * dp).sum(-1, keepdims=True))
 
 
 @softmax_backward.misconception("dp is the caller's: compute in an array of your own.")

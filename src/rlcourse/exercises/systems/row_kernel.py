@@ -62,9 +62,9 @@ def test_a_row_longer_than_a_block_does_too_wherever_its_maximum_lies(rng):
     """so does a row longer than a block, or than any tile, wherever its maximum lies"""
     s = rows(rng, 2, int(rng.integers(9, 13)))
     yield case(s, full(s), rng.uniform(0.3, 1.5), 4)
-    for size in (12, rng.choice([800, 16384])):  # whole numbers: exact in float32
+    for size, low in ((12, -40_000), (rng.choice([800, 16384]), 0)):  # exact in float32
         m = int(rng.integers(9, 14))
-        steps = np.round(size * np.linspace(-1, 1, m)) + rng.integers(0, 3, m)
+        steps = np.round(size * np.linspace(-1, 1, m)) + rng.integers(0, 3, m) + low
         s = torch.tensor(np.stack([steps, steps[::-1]]), dtype=torch.float32)
         yield case(s, full(s), rng.choice([0.25, 0.5, 2.0]), 4)
     s = rows(rng, 1, int(rng.integers(1030, 1100)), 4.0)
@@ -248,6 +248,13 @@ def takes_powers_of_two(s, lengths, scale, block):
 def begins_with_minus_infinity(s, lengths, scale, block):
     changed = kernel_with(("m = FLOOR", 'm = float("-inf")'))
     return launch(changed, s, lengths, scale, block)
+
+
+@online_softmax_rows.misconception(
+    "Scores may all lie below -10000. Begin with -∞, or with the lowest number of float32."
+)
+def begins_with_minus_ten_thousand(s, lengths, scale, block):
+    return launch(kernel_with(("m = FLOOR", "m = -1e4")), s, lengths, scale, block)
 
 
 @online_softmax_rows.misconception("A row that sees nothing has l = 0: divide by 1 there, not 0.")

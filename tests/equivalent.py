@@ -78,6 +78,7 @@ TILES = {  # of rlcourse.systems.flash_attention, and of the blocks that it walk
     "diagonal: int(rows.start + len(k) - len(q) - cols.start)  ->  "
     "rows.start + len(k) - len(q) - cols.start": "an integer either way",
 }
+EMPTY_SUM = "the first visible score rescales it to 0; a row without one is 0 divided by it"
 K_AND_V = "k and v have the same shape"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -298,6 +299,29 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "weights: _floats(lse)  ->  lse": "what the forward saved is floats already",
         "_floats: a.astype(np.float64)  ->  np.float64": "only floats come here",
         "_floats: a.astype(np.float64)  ->  a.astype()": "only floats come here",
+    },
+    "systems.row_kernel.online_softmax_rows": {
+        "online_softmax_rows: torch.empty(s.shape, dtype=torch.float32, device=s.device)  ->  "
+        "torch.empty(s.shape, device=s.device)": "float32 is the default",
+        "online_softmax_rows: torch.empty(s.shape, dtype=torch.float32, device=s.device)  ->  "
+        "torch.empty(s.shape, dtype=torch.float32)": "it is judged on the CPU, the default device",
+        "online_softmax_kernel: tl.program_id(0).to(tl.int64)  ->  tl.program_id(0)": (
+            "only more than 2^31 scores need the wider integer"
+        ),
+        "online_softmax_kernel: 0.0  ->  1.0": EMPTY_SUM,
+        "online_softmax_kernel: 0.0  ->  -1.0": EMPTY_SUM,
+        "online_softmax_kernel: tl.max(s, 0)  ->  tl.max(s)": "a block has one axis",
+        "online_softmax_kernel: tl.sum(tl.exp(s - m_next), 0)  ->  tl.sum(tl.exp(s - m_next))": (
+            "a block has one axis"
+        ),
+        "online_softmax_kernel: 0  ->  -1  in  m_next = tl.maximum(m, tl.max(s, 0))": (
+            "of one axis, the first is the last"
+        ),
+        "online_softmax_kernel: 0  ->  -1  in  "
+        "l = l * tl.exp(m - m_next) + tl.sum(tl.exp(s - m_next), 0)": (
+            "of one axis, the first is the last"
+        ),
+        "online_softmax_kernel: 1.0  ->  2.0": "0 / 2 is 0 as well",
     },
 }
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("triton")
+
 SCRIPT = Path(__file__).with_name("compile_kernels.py")
 ROOM = {80: 163 * 1024, 90: 227 * 1024}  # bytes of shared memory a program may have
 SMALL = 99 * 1024  # what the smallest cards have

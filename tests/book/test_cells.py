@@ -72,6 +72,23 @@ def test_the_shown_source_is_python_that_defines_the_same_function():
         assert space[function.__name__](3) == function(3)
 
 
+def test_show_reads_what_is_given_by_name_and_does_not_import_it(monkeypatch):
+    """As the page of a kernel does, where Triton can't be installed."""
+    by_name = module.source_block("rlcourse.tabular.mdp.finite_mdp", doc=True)
+    assert by_name == module.source_block(mdp.finite_mdp, doc=True)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "rlcourse.systems.row_kernel", raising=False)
+    text = module.source_block("rlcourse.systems.row_kernel.online_softmax_kernel")
+    assert text.startswith("```python\n@triton.jit\ndef online_softmax_kernel(")
+    assert "rlcourse.systems.row_kernel" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["rlcourse.tabular.mdp.nothing", "rlcourse.no.f", "no.f", "f"])
+def test_a_name_that_no_source_has_is_refused(name):
+    with pytest.raises(ValueError, match="functions must have Python source, got"):
+        module.source_block(name)
+
+
 def test_show_links_to_the_line_of_the_repository():
     text = module.source_block(mdp.finite_mdp)
     line = mdp.finite_mdp.__code__.co_firstlineno

@@ -33,10 +33,11 @@ def setup() -> None:
         importlib.import_module("rlcourse.plot").use()
 
 
-def show(*functions: Callable[..., Any], doc: bool = False) -> None:
+def show(*functions: Callable[..., Any] | str, doc: bool = False) -> None:
     """Display the source of tested functions (or classes) as Python, with a link to the file.
 
-    Of a docstring only the first line stays, the formula or fact; doc=True keeps all of it.
+    Of a docstring only the first line stays, the formula or fact; doc=True keeps all of it. A
+    function that can't be imported everywhere is given by its name, `package.module.function`.
     """
     from IPython.display import Markdown
 
@@ -44,22 +45,41 @@ def show(*functions: Callable[..., Any], doc: bool = False) -> None:
     _display(Markdown(text))  # type: ignore[no-untyped-call]
 
 
-def source_block(function: Callable[..., Any], *, doc: bool = False) -> str:
+def source_block(function: Callable[..., Any] | str, *, doc: bool = False) -> str:
     """A fenced Python block of the function's source, then where it stands.
 
-    Raises ValueError for what has no Python source (a built-in, an object).
+    Raises ValueError for what has no Python source (a built-in, an object, an unknown name).
     """
-    function = inspect.unwrap(function)
     try:
-        lines, first = inspect.getsourcelines(function)
-        path = Path(inspect.getfile(function))
-    except (OSError, TypeError) as error:
+        lines, first, path = _read(function) if isinstance(function, str) else _found(function)
+    except (OSError, TypeError, ImportError) as error:
         raise ValueError(
             f"show: functions must have Python source, got {function!r}: {error}"
         ) from error
     source = textwrap.dedent("".join(lines)).rstrip()
     source = source if doc else first_line_of_docstring(source)
     return f"```python\n{source}\n```\n\n{place(path, first)}".rstrip()
+
+
+def _found(function: Callable[..., Any]) -> tuple[list[str], int, Path]:
+    """The lines of a function, the number of the first one, and the file."""
+    function = inspect.unwrap(function)
+    return *inspect.getsourcelines(function), Path(inspect.getfile(function))
+
+
+def _read(name: str) -> tuple[list[str], int, Path]:
+    """The same of `package.module.function`, whose module is read and not imported."""
+    module, _, wanted = name.rpartition(".")
+    spec = importlib.util.find_spec(module) if module else None
+    if spec is None or spec.origin is None:
+        raise OSError(f"there is no module {module!r}")
+    path = Path(spec.origin)
+    text = path.read_text("utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == wanted:
+            first = min([node.lineno, *(above.lineno for above in node.decorator_list)])
+            return text.splitlines(keepends=True)[first - 1 : node.end_lineno], first, path
+    raise OSError(f"{module} defines no {wanted!r}")
 
 
 def first_line_of_docstring(source: str) -> str:

@@ -89,8 +89,8 @@ def standard_attention(q: Floats, k: Floats, v: Floats, causal: bool = False) ->
 def softmax_backward(p: Floats, dp: Floats) -> Floats:
     """ds = p (dp - Σ_j p_j dp_j): through softmax, given its output  (eq-softmax-backward).
 
-    p (..., M), a softmax over the last axis, and dp (..., M), the loss's gradient with respect to
-    it -> (..., M), that with respect to the scores.
+    p (..., M), a softmax over the last axis or, of a query without keys, 0, and dp (..., M), the
+    loss's gradient with respect to it -> (..., M), that with respect to the scores.
     """
     return np.asarray(p * (dp - (p * dp).sum(-1, keepdims=True)))
 
@@ -120,8 +120,8 @@ def flash_forward(
     """o' = e^(m - m') o + e^(s - m') v, tile by tile, and o / l at the end  (eq-flash-update).
 
     q (N, D), k and v (M, D) -> o (N, D), lse (N,). While a tile of queries stays, the keys pass by
-    once; tiles that none of its queries sees are not read. But for o and lse, no array is larger
-    than a tile.
+    once, and a slice of k or v is a read of slow memory; tiles that none of its queries sees are
+    not read. But for o and lse, no array is larger than a tile.
     """
     full, seen = visible_tiles(len(q), len(k), block_q, block_k, causal)
     o, lse = np.empty_like(q), np.empty_like(q, shape=len(q))
@@ -183,7 +183,8 @@ def flash_backward(
 
     q, o, do (N, D), k and v (M, D), lse (N,) -> dq (N, D), dk and dv (M, D). δ = Σ_d o do first;
     then a pass over the key tiles sums dk and dv, and one over the query tiles sums dq: each sum
-    stays in fast memory until it is done. Beside these no array is larger than a tile.
+    stays in fast memory until it is done, and a tile of q, k or v is sliced once for each that it
+    meets. Beside the gradients no array is larger than a tile.
     """
     full, seen = visible_tiles(len(q), len(k), block_q, block_k, causal)
     dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)

@@ -2,9 +2,9 @@
 
 `gpu_attention` means what `rlcourse.systems.attention` says, and is a torch custom op: it works
 under autograd and torch.compile, and a transformer takes it as its attention. Memory is O(N + M):
-the forward saves the output and one log-sum-exp per row, the backward recomputes the rest. The
-kernels run on GPUs of compute capability 8.0 and up. With TRITON_INTERPRET=1 set before the import
-they run on a CPU, slowly, for tests.
+the forward saves the output and each row's log-sum-exp, in two parts, and the backward recomputes
+the scores. The kernels run on GPUs of compute capability 8.0 and up. With TRITON_INTERPRET=1 set
+before the import they run on a CPU, slowly, for tests.
 
 Shapes and letters: `rlcourse.systems.attention`.
 """

@@ -47,7 +47,7 @@ def online_softmax_rows(s: Tensor, lengths: Tensor, scale: float, block: int) ->
     -inf is a key that is not seen, and a row that sees no key is 0. Beyond its length a row holds
     padding, be it NaN. scale > 0.
 
-    Raises ValueError unless 0 <= length <= M.
+    Raises ValueError unless 0 <= length <= M. To run it without a GPU set TRITON_INTERPRET=1.
     """
     if not ((lengths >= 0) & (lengths <= s.shape[1])).all():
         raise ValueError(f"lengths must lie in [0, {s.shape[1]}], got {lengths.tolist()}")

@@ -1,5 +1,6 @@
 """What was measured is drawn, and what was not is said not to be."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -28,7 +29,7 @@ RECORD = {
         row(1024, False, {"ours": 1.0, "flex": 300.0}),  # a later row fills gaps only
         row(1024, False, {"cudnn": 5.0}, d=64),
         row(1024, True, {"cudnn": 5.0}, g=2),
-        dict(kind="packed", ours_ms=1.0),
+        dict(kind="packed", lengths=[9, 70], ours_ms=1.0, cudnn_padded_ms=2.5),
         dict(
             kind="decode", B=8, H=32, G=4, M=32768, tb_per_s={"ours": 3.0}, of_copy={"ours": 0.75}
         ),
@@ -58,11 +59,12 @@ def test_other_head_dimensions_shared_keys_and_later_rows_are_no_part_of_the_fig
 
 def test_the_tables_give_each_method_at_its_greatest_length_and_its_share_of_the_ceiling():
     found = f.gpu_tables(RECORD)
-    speeds, decode, softmax = found.tables
+    speeds, packed, decode, softmax = found.tables
     assert found.says.startswith("a card, 2026-01-02, PyTorch 2.13.0, Triton 3.9.0. A matrix")
     numbers = ("400 (50%)", "400 (50%)", "800 (100%)", "800 (100%)")
     assert speeds[1] == ("this chapter's Triton, 4k tokens", *numbers)
     assert speeds[3] == ("FlexAttention, 1k tokens", "300 (38%)", "", "600 (75%)", "")
+    assert packed[1] == ("2 sequences of 9 to 70 tokens", "1.00", "", "2.50")
     assert decode[1] == ("B = 8, 32 heads on 4 of keys, 32768 keys", "3.00 (75%)", "", "")
     assert softmax[1] == ("64 rows of 1024", "", "3.60 (90%)")
 
@@ -92,13 +94,20 @@ def test_the_table_of_the_cpu_has_a_line_for_each_run_of_the_greatest_length():
 
 
 @pytest.mark.skipif(f.read(f.GPU) is None, reason="no record of the card")
-def test_at_head_dimension_128_our_kernel_lies_between_the_two_backends_of_pytorch():
+def test_our_kernel_lies_between_the_two_backends_of_pytorch_and_the_formula_below_both():
     record = f.read(f.GPU)
-    for kind in f.KINDS:
-        found = f.speeds(record, *kind)
+    for kind, d in itertools.product(f.KINDS, (64, 128)):
+        found = f.speeds(record, *kind, d)
+        assert len(found["ours"]) == 5
         for n, ours in found["ours"].items():
             assert found["sdpa_flash"][n] < ours < found["cudnn"][n], (kind, n)
         assert found["naive"][4096] < found["sdpa_flash"][4096]
+
+
+@pytest.mark.skipif(f.read(f.GPU) is None, reason="no record of the card")
+def test_packed_sequences_are_faster_than_padded_ones():
+    _, ours, *padded = f.gpu_tables(f.read(f.GPU)).tables[1][1]
+    assert float(ours) < min(map(float, padded)) / 3
 
 
 @pytest.mark.skipif(f.read(f.CPU) is None, reason="no record of the CPU")
@@ -107,6 +116,7 @@ def test_on_a_cpu_tiling_is_faster_than_the_formula_with_a_fraction_of_its_memor
     for what in ("forward", "forward and backward"):
         tiled, naive = (rows[what, 8192, method] for method in ("tiled", "naive"))
         assert tiled["seconds"] < naive["seconds"]
+        assert tiled["times_sdpa"]["median"] > 0.75
         assert tiled["bytes"] < naive["bytes"] / 40
 
 

@@ -138,3 +138,20 @@ def test_every_picture_of_the_chapter_is_drawn():
         assert picture.alt
         assert len(picture.panels) == panels
         assert all(svg.startswith("<svg") for svg in picture.panels)
+
+
+def test_in_two_parts_the_log_sum_exp_of_large_logits_gives_weights_that_its_sum_cannot():
+    """What the kernels save, in float32: top and rest, against their sum."""
+    rng = np.random.default_rng(0)
+    logits = (1000 + rng.normal(size=(200, 50))).astype(np.float32)
+    top = logits.max(1, keepdims=True)
+    rest = np.log(np.exp(logits - top).sum(1, keepdims=True))
+    exact = logits.astype(float)
+    exact = np.exp(exact - 1000) / np.exp(exact - 1000).sum(1, keepdims=True)
+    lost = float(np.spacing(np.float32(1000)) / 2)
+    parts, whole = (
+        np.abs(p / exact - 1).max()
+        for p in (np.exp(logits - top - rest), np.exp(logits - (top + rest)))
+    )
+    assert parts < 1e-6
+    assert 0.9 * lost < whole < 1.1 * lost

@@ -141,7 +141,24 @@ def gpu_tables(record: Record) -> Tables:
         cells = (_share(of.get(method, {}).get(n), whole) for of in found)
         rows.append((f"{LOOKS[method][3]}, {n // 1024}k tokens", *cells))
     decode = _moved(record, "decode", ("ours", "sdpa_flash", "cudnn"))
-    return Tables(says, (rows, decode, _moved(record, "softmax", ("ours", "torch"))))
+    softmax = _moved(record, "softmax", ("ours", "torch"))
+    return Tables(says, (rows, _packed(record), decode, softmax))
+
+
+def _packed(record: Record) -> Rows:
+    names = [LOOKS[method][3] for method in ("ours", "sdpa_flash", "cudnn")]
+    rows: Rows = [
+        ("ms, forward, causal", f"{names[0]}, packed", *(f"{x}, padded" for x in names[1:]))
+    ]
+    for row in record["rows"]:
+        if row["kind"] == "packed":
+            times = (
+                row.get(f"{name}_ms") for name in ("ours", "sdpa_flash_padded", "cudnn_padded")
+            )
+            of = row["lengths"]
+            problem = f"{len(of)} sequences of {min(of)} to {max(of)} tokens"
+            rows.append((problem, *("" if t is None else f"{t:.2f}" for t in times)))
+    return rows
 
 
 def _moved(record: Record, kind: str, methods: tuple[str, ...]) -> Rows:

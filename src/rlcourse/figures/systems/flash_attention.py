@@ -350,7 +350,7 @@ def draw_roof(data: Roof, card: Card = H100) -> Picture:
         x, np.minimum(card.flops, x * card.bandwidth) / 1e12, color="#000000", linewidth=1.2
     )
     axes.axvline(data.ridge, color=GREY, linewidth=0.9, linestyle=":")
-    axes.annotate(f"ridge: {data.ridge:.0f}", (data.ridge, 75), (4, 0), fontsize=7.5,
+    axes.annotate(f"ridge: {data.ridge:.0f}", (data.ridge, 75), (-4, 0), fontsize=7.5, ha="right",
                   textcoords="offset points")  # fmt: skip
     looks = zip(data.points.items(), (STANDARD, FLASH, FLASH), "osD", strict=True)
     for (name, (at, high)), colour, marker in looks:

@@ -95,8 +95,8 @@ ROWS = (
     ),
     Row("On to the next tile.", ("flash_forward: m_i = m_next",), ("attend: m = m_new",)),
     Row(
-        "Divide once, and save the log-sum-exp for the backward. The kernel saves its two terms: at"
-        " logits of 1000 their sum in 32 bits would be off by nearly 1e-4.",
+        "Divide once, and save the log-sum-exp for the backward. The kernel saves its two terms:"
+        " their sum would round away what the weights need of large logits.",
         ("flash_forward: total =", "flash_forward: o[rows], lse[rows] ="),
         ("forward_kernel: l = tl.where(", "forward_kernel: acc = acc / ",
          "forward_kernel: tl.store(top", "forward_kernel: tl.store(rest",

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 import triton
 
-from rlcourse.systems import attention_launches, gpu_softmax
-from rlcourse.systems import gpu_attention as ga
+from rlcourse.systems import attention_launches as al
+from rlcourse.systems import gpu_softmax
+from rlcourse.systems.attention import FAR
 
 TOKENS, N, WIDTH = 16384, 8192, 2048
 TIME_LIMIT = 40  # seconds for a candidate to start, compile and run
@@ -33,7 +34,7 @@ CANDIDATES = {
 SOFTMAX = {1024: ((2, 4), (4, 4), (8, 8)), 4096: ((1, 4), (1, 8), (2, 8)), 16384: ((1, 8), (1, 16))}
 
 
-def problem(d: int, causal: bool) -> ga.Problem:
+def problem(d: int, causal: bool) -> al.Problem:
     """16 k tokens in bfloat16."""
     generator = torch.Generator("cuda").manual_seed(0)
     shape = TOKENS // N, WIDTH // d, N, d
@@ -41,23 +42,23 @@ def problem(d: int, causal: bool) -> ga.Problem:
         torch.randn(shape, generator=generator, device="cuda", dtype=torch.bfloat16)
         for _ in range(3)
     )
-    return ga.Problem(q, k, v, d**-0.5, ga.FAR, 0 if causal else ga.FAR, 0.0, None, None, None)
+    return al.Problem(q, k, v, d**-0.5, FAR, 0 if causal else FAR, 0.0, None, None, None)
 
 
-def runner(name: str, p: ga.Problem, cut: ga.Launch) -> Any:
+def runner(name: str, p: al.Problem, cut: al.Launch) -> Any:
     """A function that runs the kernel once, cut in this way."""
     out, rows = torch.empty_like(p.q), torch.zeros(p.q.shape[:3], device="cuda")
     rest, delta = torch.zeros_like(rows), torch.zeros_like(rows)
 
     def run() -> None:
-        ga.launch_for = lambda *_: cut
+        al.launch_for = lambda *_: cut
         if name == "forward":
-            ga.launch(name, p, {"q": (p.q,), "k": (p.k, p.v)}, (out, rows, rest, None), SINKS=False)
+            al.launch(name, p, {"q": (p.q,), "k": (p.k, p.v)}, (out, rows, rest, None), SINKS=False)
         elif name == "backward_q":
-            ga.launch(name, p, {"q": (p.q, p.q), "k": (p.k, p.v)}, (rows, rest, delta, out))
+            al.launch(name, p, {"q": (p.q, p.q), "k": (p.k, p.v)}, (rows, rest, delta, out))
         else:
             both = torch.empty_like(p.k), torch.empty_like(p.v)
-            ga.launch(name, p, {"q": (p.q, p.q), "k": (p.k, p.v)}, (rows, rest, delta, *both))
+            al.launch(name, p, {"q": (p.q, p.q), "k": (p.k, p.v)}, (rows, rest, delta, *both))
 
     return run
 
@@ -65,7 +66,7 @@ def runner(name: str, p: ga.Problem, cut: ga.Launch) -> Any:
 def attempt(job: Job) -> None:
     """Compile and run one candidate; the compiled kernel stays in Triton's cache."""
     name, d, causal, cut = job
-    runner(name, problem(d, causal), ga.Launch(*cut))()
+    runner(name, problem(d, causal), al.Launch(*cut))()
     torch.cuda.synchronize()
 
 
@@ -89,7 +90,7 @@ def tune_softmax() -> dict[tuple[str, int, str], dict[str, Any]]:
     for m, cuts in SOFTMAX.items():
         x = torch.randn(2**26 // m, m, device="cuda", dtype=torch.bfloat16)
         for rows, warps in cuts:
-            cut = ga.Launch(rows, m, warps, 1)
+            cut = al.Launch(rows, m, warps, 1)
             gpu_softmax.cut_for = lambda *_, cut=cut: cut
             ms = triton.testing.do_bench(
                 lambda x=x: gpu_softmax.gpu_softmax(x), warmup=5, rep=40, return_mode="median"
@@ -105,7 +106,7 @@ def tune_softmax() -> dict[tuple[str, int, str], dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=attention_launches.TUNED)
+    parser.add_argument("--output", type=Path, default=al.TUNED)
     parser.add_argument("--processes", type=int, default=12)
     parser.add_argument("--attempt", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -123,12 +124,12 @@ def main() -> None:
     print(f"{len(alive)} of {len(jobs)} candidates compile, {time.perf_counter() - began:.0f} s")
     best: dict[tuple[str, int, str], dict[str, Any]] = {}
     for name, d, causal, cut in alive:
-        run = runner(name, problem(d, causal), ga.Launch(*cut))
+        run = runner(name, problem(d, causal), al.Launch(*cut))
         ms = triton.testing.do_bench(run, warmup=5, rep=40, return_mode="median")
         matmuls = {"forward": 2, "backward_kv": 4, "backward_q": 3}[name]
         flops = matmuls * 2 * TOKENS * N * WIDTH / (1 + causal)
         row = {"kernel": name, "D": d, "edges": "causal" if causal else "full"}
-        row |= {"launch": ga.Launch(*cut)._asdict(), "tflops": round(flops / ms / 1e9, 1)}
+        row |= {"launch": al.Launch(*cut)._asdict(), "tflops": round(flops / ms / 1e9, 1)}
         print(f"{name:12} D {d:3} {row['edges']:6} {cut!s:28} {row['tflops']:6.1f} TFLOP/s",
               flush=True)  # fmt: skip
         key = name, d, row["edges"]

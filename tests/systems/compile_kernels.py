@@ -19,8 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from rlcourse.systems import backward_kernels, decode_kernels, gpu_softmax
-from rlcourse.systems.attention_launches import Launch, plain, tuned
-from rlcourse.systems.gpu_attention import KERNELS
+from rlcourse.systems.attention_launches import KERNELS, Launch, plain, tuned
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 PLAIN = dict(BACK=False, AHEAD=True, SOFTCAP=False, ALIBI=False, PACKED=False, RAGGED=False)

@@ -11,7 +11,8 @@ from rlcourse import _check
 from rlcourse.systems import decode_kernels as kernels
 from rlcourse.systems.attention import reach
 from rlcourse.systems.attention_arguments import check_attention
-from rlcourse.systems.gpu_attention import INTERPRETED, block_d, check_device, tiles
+from rlcourse.systems.attention_launches import INTERPRETED, block_d, tiles
+from rlcourse.systems.gpu_attention import check_device
 
 MOST_ROWS, MOST_SPLITS = 64, 128
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rlcourse.systems.attention_kernels import LOG2E, power
-from rlcourse.systems.attention_launches import Launch, tuned
-from rlcourse.systems.gpu_attention import INTERPRETED, check_device
+from rlcourse.systems.attention_launches import INTERPRETED, Launch, tuned
+from rlcourse.systems.gpu_attention import check_device
 
 HELD = 16384  # columns that stay in registers
 

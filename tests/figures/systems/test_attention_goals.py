@@ -80,3 +80,9 @@ def test_the_softmax_kernel_holds_as_many_columns_as_the_goals_say():
     from rlcourse.systems.gpu_softmax import HELD
 
     assert HELD == g.HELD
+
+
+def test_warps_that_only_fetch_did_not_pay_with_this_kernel() -> None:
+    trial = g.specialised()
+    assert 0 < trial.hung < trial.tried
+    assert trial.best < 0.8 * trial.best_without

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from rlcourse.figures.systems.attention_speed import Record, Rows, Tables
+from rlcourse.results import load
 
 HELD = 16384  # columns that the softmax kernel keeps in registers: longer rows are read twice
 Case = dict[str, Any]
@@ -115,3 +116,28 @@ def repeats(record: Record, what: str) -> float:
             case = tuple(row[name] for name in ("B", "H", "G", "N", "D", "causal"))
             speeds.setdefault(case, []).append(row[f"{what}_tflops"]["ours"])
     return max(max(of) / min(of) - 1 for of in speeds.values())
+
+
+class Specialised(NamedTuple):
+    """The forward at D = 128, unmasked, with some warps fetching and others computing, and without.
+
+    tried, hung: launches with; best, best_without: TFLOP/s.
+    """
+
+    tried: int
+    hung: int
+    best: float
+    best_without: float
+
+
+def specialised() -> Specialised:
+    """What the recorded trial of `warp_specialize=True` gave."""
+    rows = [
+        row
+        for row in load("gpu/warp_specialisation")["rows"]
+        if (row["kernel"], row["D"], row["causal"]) == ("forward", 128, False)
+    ]
+    tried = [row["tflops"] for row in rows if row["specialised"]]
+    ran = [speed for speed in tried if speed is not None]
+    without = max(row["tflops"] for row in rows if not row["specialised"])
+    return Specialised(len(tried), len(tried) - len(ran), max(ran), without)

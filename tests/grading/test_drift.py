@@ -11,7 +11,7 @@ from rlcourse.grading import course, desk
 from rlcourse.grading.stubs import desk_text, untouched
 
 ROOT = Path(__file__).parents[2]
-TOPICS = course.topics()
+TOPICS = [t for t in course.topics() if not course.needs(t)]  # what this machine can judge
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,8 @@ def gap(got: Data, expected: Data, tolerance: float) -> Gap:
         names = ", ".join(got["changed"])
         advice = "copy it first, for example with np.array"
         return Gap(inf, f"changed its argument {names} in place: {advice}")
+    if "launched" in expected and "launched" not in got:
+        return Gap(inf, "launched no kernel: a kernel is what is asked for")
     gaps = [_tree("", got["value"], expected["value"], tolerance)]
     for name, e in expected["gradients"].items():
         g = got["gradients"].get(name)

@@ -1,46 +1,36 @@
 """Triton kernels, judged without a GPU: Triton's interpreter runs them, on NumPy.
 
-    with interpreted():
+    with interpreted() as launched:
         launcher(x)
 
 Inside, launching any kernel interprets it, in a process that compiles kernels otherwise and on a
-machine with a GPU alike. Three things are stricter than on a GPU. An address outside of the tensors
-that a kernel was given raises IndexError, where a GPU takes what lies there or crashes. A tile
-holds TILE elements at most, so that "one tile for the whole row" ends early here too. And
-torch.empty holds NaN.
+machine with a GPU alike. Three things are stricter than on a GPU. An access beyond the tensors that
+a kernel was given raises IndexError (addresses.py). A tile holds TILE elements at most, so that
+"one tile for the whole row" ends early here too. And torch.empty holds NaN.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
+from .addresses import allow, guards
+
 TILE = 1024  # elements of a tile; Triton's own limit is 2^20
-ACCESS = {"load": "reads", "store": "writes", "atomic_rmw": "changes", "atomic_cas": "changes"}
 Function = Callable[..., Any]
-
-
-class Span(NamedTuple):
-    """A tensor that a kernel was given: its address, elements, and the storage that it lies in."""
-
-    name: str
-    first: int
-    item: int
-    elements: int
-    start: int
-    end: int
 
 
 def is_kernel(x: object) -> bool:
     """Whether triton.jit has wrapped it."""
-    jit = sys.modules.get("triton.runtime.jit")
-    return jit is not None and isinstance(x, jit.KernelInterface) and hasattr(x, "fn")
+    homes = ("jit", "KernelInterface"), ("interpreter", "InterpretedFunction")
+    kinds = [getattr(sys.modules.get(f"triton.runtime.{m}"), name, ()) for m, name in homes]
+    return isinstance(x, tuple(kinds)) and hasattr(x, "fn")
 
 
 def bare(x: Any) -> Any:
@@ -49,27 +39,32 @@ def bare(x: Any) -> Any:
 
 
 @contextmanager
-def interpreted() -> Iterator[None]:
-    """Interpret the kernels that are launched inside; nothing to do where Triton is not loaded."""
+def interpreted() -> Iterator[list[str]]:
+    """Interpret the kernels that are launched inside, and note their names.
+
+    Nothing is to be done where Triton is not loaded.
+    """
+    _launched.clear()
     if "triton.runtime.jit" not in sys.modules:
-        yield
+        yield _launched
         return
-    import triton
+    import triton.language as tl
     from triton.runtime import interpreter, jit
 
-    methods: dict[str, Any] = {"run": _run, "__call__": _call}
+    limit = tl.core.validate_block_shape.__globals__
     memory = interpreter._interpreter
-    guards: dict[str, Any] = {n: partial(_guarded, getattr(memory, n), n) for n in ACCESS}
     with (
         np.errstate(all="ignore"),
         _asked_for(),
         _nothing_left_over(),
-        patch.multiple(jit.JITFunction, **methods),
-        patch.multiple(interpreter.InterpretedFunction, **methods),
-        patch.multiple(memory, **guards),
-        patch.object(triton._utils, "TRITON_MAX_TENSOR_NUMEL", TILE),
+        patch.object(jit.KernelInterface, "__getitem__", _launcher),
+        patch.object(interpreter.InterpretedFunction, "__getitem__", _launcher),
+        patch.object(jit.JITFunction, "__call__", _call),
+        patch.object(interpreter.InterpretedFunction, "__call__", _call),
+        patch.multiple(memory, **guards(memory)),
+        patch.dict(limit, TRITON_MAX_TENSOR_NUMEL=TILE),
     ):
-        yield
+        yield _launched
 
 
 @contextmanager
@@ -105,14 +100,40 @@ def causes(error: BaseException) -> list[BaseException]:
     return [error, *(causes(inside) if inside else [])]
 
 
-def _run(kernel: Any, *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> None:
+@contextmanager
+def closed(names: Iterable[Any], refuse: Function) -> Iterator[None]:
+    """While open, launching a kernel that is among `names` refuses."""
+    _refusals.extend((kernel, refuse) for kernel in filter(is_kernel, names))
+    try:
+        yield
+    finally:
+        _refusals.clear()
+
+
+def _launcher(kernel: Any, grid: Any) -> Function:
+    """kernel[grid], which is called with the arguments."""
+    return partial(_run, kernel, grid)
+
+
+def _run(kernel: Any, grid: Any, /, *args: Any, **kwargs: Any) -> None:
     """kernel[grid](...), interpreted."""
     from triton.runtime.interpreter import GridExecutor
 
-    given = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
-    _spans[:] = [_span(name, x) for name, x in given.items() if hasattr(x, "data_ptr")]
+    for other, refuse in _refusals:
+        if other is kernel:
+            refuse()
+    _launched.append(bare(kernel).__name__)
+    executor = GridExecutor(_rewritten(bare(kernel)), kernel.arg_names, grid)
+    copies = executor._init_args_hst
+
+    def on_the_host(*given: Any) -> Any:
+        args, kwargs = copies(*given)
+        allow(dict(zip(kernel.arg_names, args, strict=False)) | kwargs)
+        return args, kwargs
+
+    executor._init_args_hst = on_the_host  # what lies on a GPU is copied, and back in the end
     with _language():
-        GridExecutor(_rewritten(bare(kernel)), kernel.arg_names, grid)(*args, **kwargs)
+        executor(*args, **kwargs)
 
 
 def _call(kernel: Any, *args: Any, **kwargs: Any) -> Any:
@@ -120,35 +141,8 @@ def _call(kernel: Any, *args: Any, **kwargs: Any) -> Any:
     return _rewritten(bare(kernel))(*args, **kwargs)
 
 
-_spans: list[Span] = []
-
-
-def _span(name: str, x: Any) -> Span:
-    storage = x.untyped_storage()
-    start = storage.data_ptr()
-    end = start + storage.nbytes()
-    return Span(name, x.data_ptr(), x.element_size(), x.numel(), start, end)
-
-
-def _guarded(access: Function, name: str, *args: Any) -> Any:
-    """An access of memory by the interpreter, unless it lies outside of what the kernel has."""
-    match name, args:
-        case "load", (ptrs, mask, _, kind):
-            item = kind.itemsize
-        case ("store", (ptrs, value, mask)) | ("atomic_rmw", (_, ptrs, value, mask, *_)):
-            item = value.dtype.itemsize
-        case _:
-            ptrs, mask, item = args[0], True, args[2].dtype.itemsize
-    inside = ~np.broadcast_to(mask, ptrs.shape)
-    for s in _spans:
-        inside = inside | ((ptrs >= s.start) & (ptrs + np.uint64(item) <= s.end))
-    if not inside.all():
-        at = int(ptrs[~inside][0])
-        near = min(_spans, key=lambda s: max(s.start - at, at - s.end))
-        index = (at - near.first) // near.item
-        what = f"{ACCESS[name]} {near.name}[{index}], and {near.name} has {near.elements} elements"
-        raise IndexError(f"the kernel {what}: mask it")
-    return access(*args)
+_refusals: list[tuple[Any, Function]] = []
+_launched: list[str] = []
 
 
 @cache
@@ -188,7 +182,8 @@ def _language() -> Iterator[None]:
         for place, names in before:
             now = dict(vars(place))
             for name in now.keys() - names.keys():
-                delattr(place, name)
+                if not isinstance(now[name], ModuleType):  # one that was imported meanwhile
+                    delattr(place, name)
             for name, x in names.items():
                 if now.get(name, names) is not x:
                     setattr(place, name, x)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any, NoReturn
 
-from .kernels import is_kernel
+from .kernels import closed
 from .worker import Data, Function, Stop
 
 KEPT = 2000  # characters of what a learner prints
@@ -98,19 +98,16 @@ def _closed(reference: Function | None) -> Iterator[None]:
     if not isinstance(reference, FunctionType):
         yield
         return
-    code, kernels = reference.__code__, [*filter(is_kernel, reference.__globals__.values())]
+    code = reference.__code__
     reference.__code__ = _refusal(code.co_freevars)
-    for kernel in kernels:
-        vars(kernel)["run"] = refuse
     try:
-        yield
+        with closed(reference.__globals__.values(), refuse):
+            yield
     finally:
         reference.__code__ = code
-        for kernel in kernels:
-            del vars(kernel)["run"]
 
 
-def refuse(*args: object, **kwargs: object) -> None:
+def refuse() -> None:
     """What the reference does while it is closed."""
     _calls.append("")
     raise OwnFunction

@@ -1,15 +1,17 @@
 """The learner's side of the judgement: questions in, answers out, both of plain data.
 
-It needs nothing of rlcourse but plain.py, memory.py, traffic.py and kernels.py, so that it could
-run in a process of its own.
+It needs nothing of rlcourse but plain, memory, traffic, kernels and addresses, so that it could run
+in a process of its own.
 
     question  {"case": {name: value}, "gradients": [name, ...]}  and where memory counts
               "peak": bytes that may be held, "line": true if the line is asked for too,
               "slow": [name, ...] of what lies in slow memory
     answer    {"value": value, "gradients": {name: value}, "changed": [name, ...]}  and then
               "peak": {"bytes": held, "where": line}, "traffic": {name: counts}
+              "launched": true where kernels did some of the work
               {"raised": type, "message": text, "where": [line, ...]}  or  {"unwritten": name}
-              ("import": true beside "raised": the file itself does not run)
+              ("import": true beside "raised": the file itself does not run; "kernel": true: it was
+              raised in a kernel)
     value     plain data
 """
 
@@ -84,13 +86,13 @@ def answer(function: Function, question: Data, types: Mapping[str, Any] | None =
         case = {n: decode(x, known) for n, x in question["case"].items()}
         case = sunk(question, case, known)
         inputs = dict(_watched(case, question["gradients"]))
-        with interpreted():
+        with interpreted() as launched:
             value, peak = _called(function, case, question)
         try:
             value, after = ashore(value), {n: encode(ashore(x)) for n, x in case.items()}
             got = {"value": encode(value), "gradients": _gradients(value, inputs)}
             got["changed"] = [n for n, x in question["case"].items() if _differs(after[n], x)]
-            return got | peak | traffic(case)
+            return got | peak | traffic(case) | ({"launched": True} if launched else {})
         except TypeError as error:
             raise NoAnswer(str(error)) from None
     except Stop:
@@ -119,7 +121,8 @@ def _failure(error: BaseException, function: Function) -> Data:
     lines = lines if len(lines) < 7 else [*lines[:3], "...", *lines[-2:]]
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     failed = {"raised": type(error).__name__, "message": message[:500], "where": lines}
-    return failed | ({"import": True} if getattr(function, "broken", False) else {})
+    marks = {"import": getattr(function, "broken", False), "kernel": len(chain) > 1}
+    return failed | {k: True for k, is_so in marks.items() if is_so}
 
 
 def is_learners(filename: str) -> bool:

@@ -188,7 +188,7 @@ def draw_tile_maps(shapes: tuple[tuple[int, int], ...] = ((12, 12), (5, 12), (12
     found = [data_tile_map(n, m, 2, 3) for n, m in shapes]
     titles = [f"{x.n} queries, {x.m} keys" for x in found]
     panels = [tile_panel(x, title) for x, title in zip(found, titles, strict=True)]
-    key, axes = panel("", (3.0, 0.9))
+    key, axes = panel("", (3.0, 1.1))
     for i, name in enumerate(KINDS):
         draw_tile(axes, name, 0, 2 - i, 0.5, 0.6)
         axes.annotate(name, (0.75, 2.3 - i), va="center", fontsize=9)

@@ -269,7 +269,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "systems.flash_attention.flash_forward": TILES
     | {
-        "flash_forward: np.full_like(q_i[:, 0], -np.inf)  ->  -np.inf": "a scalar broadcasts just as well",
+        "flash_forward: np.full_like(q_i[:, 0], -np.inf)  ->  -np.inf": "a scalar broadcasts",
         "flash_forward: 0  ->  -1  in  m_i, l_i = (np.full_like(q_i[:, 0], -np.inf), "
         "np.zeros_like(q_i[:, 0]))": "only the shape of the column is taken",
         "flash_forward: 0  ->  -1  in  m_i, l_i = (np.full_like(q_i[:, 0], -np.inf), "

@@ -36,13 +36,14 @@ def test_a_section_gives_the_reason_of_each_equivalent_mutant():
     assert "admonition" not in matrix.section(FOUND, Reviewed({}, {}, {}))
 
 
-def test_the_page_holds_the_line_and_the_section_of_every_exercise():
-    other = FOUND._replace(exercise="deep.dqn.td_error")
-    text = matrix.page([FOUND, other], KNOWN, FRESH)
-    for found in (FOUND, other):
-        assert matrix.row(found, KNOWN, FRESH) in text
-        assert matrix.section(found, KNOWN) in text
-    assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## tabular.gridworld",
-        "## deep.dqn",
-    ]
+def test_the_pages_hold_the_line_and_the_section_of_every_exercise():
+    others = [FOUND._replace(exercise=f"deep.{name}") for name in ("dqn.td_error", "ppo.clip")]
+    pages = matrix.pages([FOUND, *others], KNOWN, FRESH)
+    assert [*pages] == ["kill_matrix", "kill_matrix_tabular", "kill_matrix_deep"]
+    for found in (FOUND, *others):
+        assert matrix.row(found, KNOWN, FRESH) in pages["kill_matrix"]
+        room = found.exercise.partition(".")[0]
+        assert matrix.section(found, KNOWN) in pages[f"kill_matrix_{room}"]
+    titles = [line for line in pages["kill_matrix_deep"].splitlines() if line.startswith("#")]
+    assert titles == ["# The kill matrix: the deep room", "## deep.dqn", "### `td_error`",
+                      "## deep.ppo", "### `clip`"]  # fmt: skip

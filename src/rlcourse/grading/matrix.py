@@ -2,8 +2,9 @@
 
     python -m rlcourse.grading.matrix
 
-writes book/kill_matrix.md, from the reports of the quality gate (which it runs where none is kept),
-the reviewed mutants of tests/equivalent.py, and the recorded trials of fresh wrong answers.
+writes book/kill_matrix.md and a page for each room, from the reports of the quality gate (which it
+runs where none is kept), the reviewed mutants of tests/equivalent.py, and the recorded trials of
+fresh wrong answers.
 """
 
 import sys
@@ -15,7 +16,8 @@ from . import course
 from .fresh import Fresh, recorded
 from .gate import Report, Reviewed, cached, exercises, reviewed
 
-PAGE = Path("book/kill_matrix.md")
+BOOK = Path("book")
+PAGE = "kill_matrix"
 
 HEAD = """\
 (kill-matrix)=
@@ -25,10 +27,10 @@ A grader that lets a wrong answer pass is a bug. So the exercises are tested bef
 anybody, by a gate that every one of them must pass. This page is generated from its findings.
 
 - **Misconceptions** are wrong answers that a learner is likely to give. Each must fail, and is then
-  called by its name. In the tables ● marks a check that catches it.
+  called by its name. In the tables of each room ● marks a check that catches it.
 - **Mutants** are all functions one slip away from the right one: a swapped operator, a dropped
   term, a shifted index, another axis. Each must fail with every seed tried, or was looked at by a
-  person who says below why it is no mistake (*alike*).
+  person who says why it is no mistake (*alike*).
 - **Fresh** wrong answers were written by someone who had not read the checks: how many of them
   were caught the first time. Checks were added for those that were not.
 - Nobody earns a point with an unwritten function, an argument handed back, zeros, ones, `None`,
@@ -40,12 +42,15 @@ anybody, by a gate that every one of them must pass. This page is generated from
 """
 
 
-def page(reports: Sequence[Report], known: Reviewed, fresh: dict[str, Fresh]) -> str:
-    """The whole page, in Markdown that MyST reads."""
-    parts = [HEAD + "".join(row(r, known, fresh) for r in reports)]
-    for topic, group in groupby(reports, lambda r: r.exercise.rpartition(".")[0]):
-        parts += [f"## {topic}\n", *(section(r, known) for r in group)]
-    return "\n".join(parts)
+def pages(reports: Sequence[Report], known: Reviewed, fresh: dict[str, Fresh]) -> dict[str, str]:
+    """Name -> page in Markdown that MyST reads: the table of all exercises, then room by room."""
+    found = {PAGE: HEAD + "".join(row(r, known, fresh) for r in reports)}
+    for room, group in groupby(reports, lambda r: r.exercise.partition(".")[0]):
+        parts = [f"# The kill matrix: the {room} room\n"]
+        for topic, of_topic in groupby(group, lambda r: r.exercise.rpartition(".")[0]):
+            parts += [f"## {topic}\n", *(section(r, known) for r in of_topic)]
+        found[f"{PAGE}_{room}"] = "\n".join(parts)
+    return found
 
 
 def row(found: Report, known: Reviewed, fresh: dict[str, Fresh]) -> str:
@@ -110,8 +115,9 @@ def main() -> int:
         return 1
     known = reviewed()
     reports = [cached(x, [*known.elsewhere]) for x in exercises()]
-    PAGE.write_text(page(reports, known, recorded()), "utf-8", newline="\n")
-    print(f"wrote {PAGE}: {len(reports)} exercises")
+    for name, text in pages(reports, known, recorded()).items():
+        (BOOK / f"{name}.md").write_text(text, "utf-8", newline="\n")
+        print(f"wrote {BOOK / name}.md")
     return 0
 
 

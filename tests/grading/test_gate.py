@@ -490,6 +490,23 @@ def test_a_gradient_that_nobody_watches_is_refused():
     assert gate.report(watched("x", "y", "pair")).survivors == {}
 
 
+def test_a_gradient_of_whole_numbers_is_refused():
+    torch = pytest.importorskip("torch")
+
+    def chosen(q, a):
+        return q.gather(-1, a[:, None])[:, 0]
+
+    def tensors(rng):
+        n, k = rng.integers(3, 9, size=2)
+        a = torch.from_numpy(rng.integers(k, size=n))
+        yield {"q": torch.from_numpy(rng.normal(size=(n, k))), "a": a}
+
+    x = build(reference=chosen, wrong=(), controls=())
+    x.checks.clear()
+    x.check(points=1, gradients=("q", "a"))(tensors)
+    assert gradients_unwatched(x) == ["a holds no float tensor: it has no gradient"]
+
+
 # ------------------------------------------------------------------------------ reviews
 
 

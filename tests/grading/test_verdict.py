@@ -342,6 +342,20 @@ def test_gradients_reach_the_fields_of_records():
     assert answer(lambda x: both.r, question)["gradients"]["x.r"] == encode(torch.zeros(2))
 
 
+def test_gradients_reach_every_float_tensor_that_an_argument_holds():
+    """and whole numbers and flags beside them are left alone"""
+    mixed = Step(torch.tensor([1.0, 2.0]), torch.tensor([False, True]))
+    layers = (torch.tensor([[3.0]]), [torch.tensor([4.0]), torch.tensor([5])])
+    case = {"x": encode(mixed), "layers": encode(layers), "table": encode({"b": torch.ones(1)})}
+
+    def weighed(x, layers, table):
+        return {"sum": (x.r * layers[0] * layers[1][0] * ~x.terminated).sum(), "b": table["b"]}
+
+    got = answer(weighed, {"case": case, "gradients": ["x", "layers", "table"]})
+    found = {n: decode(g).flatten().tolist() for n, g in got["gradients"].items()}
+    assert found == {"x.r": [12, 0], "layers[0]": [4], "layers[1][0]": [3], "table.b": [1]}
+
+
 def test_the_warnings_of_a_misconception_stay_unheard():
     def root(x):
         return np.sqrt(np.maximum(x, 0.0))

@@ -81,12 +81,14 @@ def gradients_unwatched(exercise: Exercise) -> list[str]:
     """Every float tensor has its gradient watched by some check, if any has."""
     watched = {n for c in exercise.checks for n in c.gradients}
     floats = {
-        path
+        path: re.split(r"[.[]", path)[0]  # the argument that holds it
         for _, path, x in inputs(exercise)
         if type(x).__module__ == "torch" and x.is_floating_point()
     }
-    mine = {p for p in floats if {p, p.split(".")[0], p.split("[")[0]} & watched}
-    return [f"nobody watches the gradient of {n}" for n in sorted(floats - mine) if watched]
+    missed = [p for p, name in sorted(floats.items()) if name not in watched]
+    complaints = [f"nobody watches the gradient of {p}" for p in missed if watched]
+    empty = sorted(watched - {*floats.values()})
+    return complaints + [f"{n} holds no float tensor: it has no gradient" for n in empty]
 
 
 def noisy(exercise: Exercise, seeds: int = 5) -> list[str]:

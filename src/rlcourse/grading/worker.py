@@ -135,24 +135,22 @@ def _differs(after: Data, before: Data) -> bool:
 
 
 def _watched(case: Mapping[str, Any], names: list[str]) -> Iterator[tuple[str, Any]]:
-    """(name, input) of every tensor whose gradient is asked for; those of a record each alone."""
+    """(path, input) of every tensor whose gradient is asked for; those of a record each alone."""
     for name in names:
-        fields = getattr(case[name], "_fields", None)
-        for path, x in (
-            [(f"{name}.{f}", getattr(case[name], f)) for f in fields]
-            if fields
-            else [(name, case[name])]
-        ):
+        for path, x in _floats(name, case[name]):
             yield path, x.requires_grad_()
 
 
-def _outputs(value: Any) -> Iterator[Any]:
-    """Every tensor of an answer that a gradient can flow from."""
-    if isinstance(value, tuple | list | dict):
-        for v in value.values() if isinstance(value, dict) else value:
-            yield from _outputs(v)
-    elif getattr(value, "requires_grad", False):
-        yield value
+def _floats(path: str, x: Any) -> Iterator[tuple[str, Any]]:
+    """(path, tensor) of every float tensor in a value."""
+    if hasattr(x, "_asdict") or isinstance(x, dict):
+        for name, item in (x if isinstance(x, dict) else x._asdict()).items():
+            yield from _floats(f"{path}.{name}", item)
+    elif isinstance(x, tuple | list):
+        for i, item in enumerate(x):
+            yield from _floats(f"{path}[{i}]", item)
+    elif hasattr(x, "requires_grad") and x.is_floating_point():
+        yield path, x
 
 
 def _gradients(value: Any, inputs: Mapping[str, Any]) -> dict[str, Data]:
@@ -161,7 +159,7 @@ def _gradients(value: Any, inputs: Mapping[str, Any]) -> dict[str, Data]:
         return {}
     import torch
 
-    outputs = list(_outputs(value))
+    outputs = [x for _, x in _floats("", value) if x.requires_grad]
     weights = [torch.cos(torch.arange(v.numel())).reshape(v.shape) for v in outputs]
     found: Any = [None] * len(inputs)
     if outputs:

@@ -86,6 +86,18 @@ def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
 
 
 SYSTEMS = ("online_softmax", "flash_attention", "attention_tiles", "slow_memory", "low_precision")
+DEEP = (
+    "cartpole",
+    "counterexamples",
+    "environments",
+    "features",
+    "function_approximation",
+    "least_squares",
+    "linear_learning",
+    "linear_td",
+    "long_walk",
+    "mean_updates",
+)
 NUMPY_ALONE = [
     "rlcourse.tabular",
     *(
@@ -93,12 +105,13 @@ NUMPY_ALONE = [
         for path in MODULES
         if (path.parent.name == "tabular" and path.stem != "__init__")
         or (path.parent.name == "systems" and path.stem in SYSTEMS)
+        or (path.parent.name == "deep" and path.stem in DEEP)
     ),
 ]
 
 
 @pytest.mark.parametrize("name", NUMPY_ALONE)
-def test_tabular_modules_and_the_first_of_systems_load_numpy_alone(name: str) -> None:
+def test_what_says_so_loads_numpy_alone(name: str) -> None:
     """In a fresh interpreter, since this one has imported everything."""
     listing = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     numpy, ours = (

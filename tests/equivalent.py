@@ -81,6 +81,13 @@ TILES = {  # of rlcourse.systems.flash_attention, and of the blocks that it walk
 EMPTY_SUM = "the first visible score rescales it to 0; a row without one is 0 divided by it"
 K_AND_V = "k and v have the same shape"
 
+
+SYMMETRIC = "the product of two vectors is symmetric"
+VALUES = {  # of rlcourse.deep.linear_td
+    "td_error: linear_value(phi_next, w)  ->  linear_value(w, phi_next)": SYMMETRIC,
+    "td_error: linear_value(phi, w)  ->  linear_value(w, phi)": SYMMETRIC,
+}
+
 EQUIVALENT: dict[str, dict[str, str]] = {
     "tabular.gridworld.iterative_evaluation": {
         "iterative_evaluation: np.zeros  ->  np.ones": (
@@ -204,6 +211,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "deterministic_policy: _check.indices('a', a, n_actions)  ->  a": CHECKED,
         "deterministic_policy: _check.shape('a', chosen, ('S',))  ->  pass": CHECKED,
     },
+    "deep.function_approximation.semi_gradient_td_step": VALUES,
+    "deep.function_approximation.tdc_step": VALUES
+    | {"tdc_step: linear_value(phi, h)  ->  linear_value(h, phi)": SYMMETRIC},
     "systems.online_softmax.safe_softmax": FLOATING
     | {
         "safe_softmax: x.max(-1, initial=-np.inf)  ->  x.max(-1)": NO_SCORES,
@@ -329,6 +339,12 @@ EQUIVALENT: dict[str, dict[str, str]] = {
 SQUARE_TOO = "one square case among others: an axis must not be chosen by its size"
 
 EXEMPT: dict[str, dict[str, str]] = {
+    "deep.function_approximation.td_system": {
+        "p has two axes of one size": "from every state to every state",
+    },
+    "deep.function_approximation.recursive_lstd_step": {
+        "state.inverse has two axes of one size": "only a square matrix has an inverse",
+    },
     "systems.online_softmax.weights": {"x has two axes of one size": SQUARE_TOO},
     "systems.online_softmax.merge_partials": {
         f"{side}.o has two axes of one size": SQUARE_TOO for side in "ab"

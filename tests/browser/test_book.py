@@ -113,6 +113,19 @@ def test_the_slider_of_the_plotly_figure_acts(opened):
     assert figure.inner_text() != before
 
 
+def test_the_ring_of_function_approximation_turns_stable_with_its_slider(opened):
+    page = opened("book/deep/function_approximation")
+    figure = page.locator(".rlc-plotly")
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.rlc-plotly').dataset.ready === '1'")
+    assert "spirals out" in figure.inner_text()
+    box = figure.locator(".slider-rail-touch-rect").bounding_box()
+    page.mouse.click(box["x"] + 8, box["y"] + box["height"] / 2)
+    page.wait_for_function(
+        "document.querySelector('.rlc-plotly').textContent.includes('on-policy: spirals in')"
+    )
+
+
 def test_a_slider_of_the_playground_acts(opened):
     page = opened("book/tabular/gridworld")
     assert page.get_by_text("153 sweeps", exact=True).first.is_visible()
@@ -173,7 +186,8 @@ def test_a_page_prints_legibly_from_a_dark_screen(opened, name, tmp_path):
 def test_a_page_can_be_read_without_scripts(name, new_page, address, complaints):
     page = new_page(script=False)
     page.goto(f"{address}/{name}.html")
-    assert page.locator("[data-rlc-playground] table").count() >= 1
+    flagships = page.locator("[data-rlc-playground] table, .rlc-plotly")  # one or the other
+    assert flagships.count() >= 1
     assert page.locator(".rlc-picture svg").count() >= 1
     complaints.clear()  # of scripts that were not loaded
 

@@ -23,6 +23,8 @@ from rlcourse._svg import GRID_ALPHA, compact
 
 MIME = "application/vnd.rlcourse.html+json"  # the book shows {"html": ...} as it is
 PANEL = (3.6, 2.8)
+HALF = (3.5, 2.9)  # one of two panels side by side
+LOOKS = ("-", "--", "-.", ":")
 
 BLUE, RED, GREEN, PURPLE, OCHRE, GREY = (
     "#2a7fb8",

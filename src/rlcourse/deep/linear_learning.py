@@ -52,16 +52,12 @@ def follow(
     order; None: all. Learners may diverge, to infinity: no warning.
     Raises ValueError for an unknown method, a gamma outside [0, 1] or a negative step size.
     """
-    _check.interval("gamma", gamma, 0, 1)
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}")
-    count, learners = steps.s.shape
-    rate = _step_sizes(alpha, learners)
     _check.interval("beta", beta, 0, np.inf)
-    now = _check.spread("w", _check.finite("w", w), (learners, phi.shape[-1])).astype(np.float64)
-    h = np.zeros_like(now)
-    wanted = np.arange(count + 1) if keep is None else _check.indices("keep", keep, count + 1)
-    path, filled = np.empty((len(wanted), *now.shape)), 0
+    count, learners = steps.s.shape
+    rate, now, wanted = _start(phi, learners, count, alpha, gamma, w, keep)
+    h, path, filled = np.zeros_like(now), np.empty((len(wanted), *now.shape)), 0
     weight = np.ones(steps.s.shape) if rho is None else rho[steps.s, steps.a]
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(count + 1):
@@ -101,10 +97,7 @@ def gradient_monte_carlo(
     of a truncated episode includes the value of its last state. pi (S, A); alpha broadcasts to
     (B,), w to (B, F). Sutton & Barto, section 9.3.
     """
-    _check.interval("gamma", gamma, 0, 1)
-    rate = _step_sizes(alpha, learners)
-    now = _check.spread("w", _check.finite("w", w), (learners, phi.shape[-1])).astype(np.float64)
-    wanted = np.arange(episodes + 1) if keep is None else _check.indices("keep", keep, episodes + 1)
+    rate, now, wanted = _start(phi, learners, episodes, alpha, gamma, w, keep)
     path, filled = np.empty((len(wanted), *now.shape)), 0
     for k in range(episodes + 1):
         while filled < len(wanted) and wanted[filled] == k:
@@ -123,11 +116,23 @@ def gradient_monte_carlo(
     return path
 
 
-def _step_sizes(alpha: ArrayLike, learners: int) -> Floats:
+def _start(
+    phi: Floats,
+    learners: int,
+    count: int,
+    alpha: ArrayLike,
+    gamma: float,
+    w: ArrayLike,
+    keep: Ints | None,
+) -> tuple[Floats, Floats, Ints]:
+    """What both have to begin with, checked: step sizes (B,), weights (B, F), when to keep them."""
+    _check.interval("gamma", gamma, 0, 1)
     rate: Floats = _check.spread("alpha", _check.finite("alpha", alpha), (learners,)).astype(float)
     if rate.min() < 0:
         raise ValueError(f"alpha must not be negative, got {rate.min()}")
-    return rate
+    first = _check.spread("w", _check.finite("w", w), (learners, phi.shape[-1])).astype(np.float64)
+    wanted = np.arange(count + 1) if keep is None else _check.indices("keep", keep, count + 1)
+    return rate, first, wanted
 
 
 def rows(phi: Floats, s: Ints) -> Floats:

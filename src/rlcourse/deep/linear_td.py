@@ -98,7 +98,7 @@ def gtd2_step(
     terminated: Bools,
     rho: Floats,
     alpha: float | Floats,
-    beta: float,
+    beta: float | Floats,
     gamma: float,
 ) -> GradientTD:
     """w + α ρ (φ - γ (1 - terminated) φ') φᵀh and h + β ρ (δ - φᵀh) φ  (eq-gtd2).

@@ -12,7 +12,7 @@ from rlcourse.deep import linear_td
 from rlcourse.deep.long_walk import long_walk, position
 from rlcourse.figures.deep import divergence, linear_runs, linear_solutions, ring, state_features
 from rlcourse.figures.deep import function_approximation as figures
-from rlcourse.figures.tabular.temporal_difference import from_record
+from rlcourse.figures.records import from_record
 from rlcourse.results import load
 from rlcourse.tabular.mdp import policy_model
 

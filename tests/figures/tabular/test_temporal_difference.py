@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlcourse.figures.records import from_record
 from rlcourse.figures.tabular import (
     autoreset,
     cliff,
@@ -123,7 +124,7 @@ def test_the_sum_of_bias_and_variance_is_least_in_between():
 
 
 def test_an_intermediate_n_learns_best_and_larger_n_want_smaller_steps(record):
-    data = f.from_record(n_steps.NSteps, record, "n_steps")
+    data = from_record(n_steps.NSteps, record, "n_steps")
     best, at = data.error.min(1), data.error.argmin(1)
     assert (np.diff(data.alphas[at]) < 0).all()
     assert 2 <= data.n[best.argmin()] <= 8
@@ -136,7 +137,7 @@ def test_an_intermediate_n_learns_best_and_larger_n_want_smaller_steps(record):
 
 
 def test_what_is_earned_on_the_cliff_and_what_is_learned(record):
-    data, limits = f.from_record(cliff.Cliff, record, "cliff"), cliff.data_cliff_limits()
+    data, limits = from_record(cliff.Cliff, record, "cliff"), cliff.data_cliff_limits()
     steps = {name: len(route) - 1 for name, route in data.routes.items()}
     assert steps == {"Sarsa": 17, "expected Sarsa": 15, "Q-learning": 13}
     assert data.share["expected Sarsa"] == data.share["Q-learning"] == 1
@@ -188,7 +189,7 @@ def test_ties_on_the_cliff_are_between_right_and_down():
 
 
 def test_the_step_size_hurts_sarsa_and_leaves_expected_sarsa_alone(record):
-    data = f.from_record(cliff.StepSizes, record, "step_sizes")
+    data = from_record(cliff.StepSizes, record, "step_sizes")
     late, se = data.late, data.late_se
     assert np.ptp(late["expected Sarsa"]) < 1.5
     assert (np.diff(late["Sarsa"]) < 0).all()
@@ -248,7 +249,7 @@ def test_a_maximum_goes_left_and_two_tables_do_not():
 
 
 def test_both_methods_learn_zhaos_world_and_sarsa_stays_behind_by_its_noise(record):
-    data, limits = f.from_record(f.Episodic, record, "episodic"), f.data_episodic_limits()
+    data, limits = from_record(f.Episodic, record, "episodic"), f.data_episodic_limits()
     assert len(limits.route) - 1 == 11 == 1 - data.best
     assert limits.optimum > limits.q_learning > limits.optimum - 0.5
     late = {name: y[-100:].mean() for name, y in data.earned.items()}
@@ -261,7 +262,7 @@ def test_both_methods_learn_zhaos_world_and_sarsa_stays_behind_by_its_noise(reco
 
 
 def test_the_less_a_behaviour_explores_the_more_error_remains(record):
-    data = f.from_record(f.Behaviours, record, "behaviours")
+    data = from_record(f.Behaviours, record, "behaviours")
     assert (np.diff(data.error[:, -1]) > 0).all()
     assert data.error[0, -1] < 0.02
     assert data.error[2, -1] > 0.4 * data.error[2, 0]
@@ -319,20 +320,20 @@ def test_every_picture_of_the_chapter_is_drawn(record, walk):
         prediction.draw_drive(prediction.data_drive()),
         prediction.draw_walk(walk),
         prediction.draw_batch(prediction.data_batch(rng=np.random.default_rng(7), seeds=3)),
-        n_steps.draw_n_steps(f.from_record(n_steps.NSteps, record, "n_steps")),
+        n_steps.draw_n_steps(from_record(n_steps.NSteps, record, "n_steps")),
         n_steps.draw_moments(
             n_steps.data_moments(rng=np.random.default_rng(8), episodes=20, most=8)
         ),
-        cliff.draw_cliff(f.from_record(cliff.Cliff, record, "cliff"), cliff.data_cliff_limits()),
-        cliff.draw_step_sizes(f.from_record(cliff.StepSizes, record, "step_sizes")),
+        cliff.draw_cliff(from_record(cliff.Cliff, record, "cliff"), cliff.data_cliff_limits()),
+        cliff.draw_step_sizes(from_record(cliff.StepSizes, record, "step_sizes")),
         f.draw_windy(f.data_windy(rng=np.random.default_rng(9), learners=40, episodes=200)),
         n_step_control.draw_heard(
             n_step_control.data_heard(rng=np.random.default_rng(12), learners=5)
         ),
         f.draw_maxima(f.data_maxima(rng=np.random.default_rng(10), learners=20)),
         f.draw_zhao(
-            f.from_record(f.Episodic, record, "episodic"),
-            f.from_record(f.Behaviours, record, "behaviours"),
+            from_record(f.Episodic, record, "episodic"),
+            from_record(f.Behaviours, record, "behaviours"),
         ),
     ):
         assert picture.alt

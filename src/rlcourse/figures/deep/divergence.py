@@ -22,9 +22,8 @@ from rlcourse.deep.mean_updates import (
     mean_path,
     td_system,
 )
-from rlcourse.figures.tabular.prediction import HALF
 from rlcourse.figures.tabular.scales import spaced
-from rlcourse.plot import BLUE, COLOUR_OF, GREEN, GREY, OCHRE, RED, Picture, panel, picture
+from rlcourse.plot import BLUE, COLOUR_OF, GREEN, GREY, HALF, OCHRE, RED, Picture, panel, picture
 from rlcourse.tabular.mdp import Floats, Ints, policy_model
 from rlcourse.tabular.sampling import walk
 

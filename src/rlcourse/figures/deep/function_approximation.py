@@ -11,9 +11,8 @@ import numpy as np
 
 from rlcourse.figures.deep import linear_runs
 from rlcourse.figures.deep.linear_runs import data_bases, data_tilings, data_zhao
-from rlcourse.figures.tabular.prediction import HALF
-from rlcourse.figures.tabular.temporal_difference import run
-from rlcourse.plot import COLOUR_OF, Picture, panel, picture
+from rlcourse.figures.records import run
+from rlcourse.plot import COLOUR_OF, HALF, Picture, panel, picture
 
 
 def draw_zhao(data: linear_runs.Curves) -> Picture:
@@ -67,6 +66,7 @@ RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
     "tilings": recorded_tilings,
 }
 RECORDED_MODULES = (
+    "rlcourse.figures.records",
     "rlcourse.figures.deep.linear_runs",
     "rlcourse.deep.features",
     "rlcourse.deep.function_approximation",

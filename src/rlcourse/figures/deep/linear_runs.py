@@ -13,8 +13,25 @@ from rlcourse.deep.linear_learning import follow, gradient_monte_carlo
 from rlcourse.deep.long_walk import groups, long_walk, position
 from rlcourse.tabular.environment import environment
 from rlcourse.tabular.gridworld import ZHAO, closed_form, grid_mdp
-from rlcourse.tabular.mdp import Floats, Ints, policy_model, uniform_policy
+from rlcourse.tabular.mdp import MDP, Floats, Ints, PolicyModel, policy_model, uniform_policy
 from rlcourse.tabular.sampling import walk
+
+
+class Known(NamedTuple):
+    """A world, its policy, and what can be computed exactly of both.
+
+    mdp, pi, model  with S states
+    start           (S,) probability of each first state
+    v               (S,) exact values
+    d               (S,) how much each state counts
+    """
+
+    mdp: MDP
+    pi: Floats
+    model: PolicyModel
+    start: Floats
+    v: Floats
+    d: Floats
 
 
 class Curves(NamedTuple):
@@ -38,6 +55,14 @@ def summary(error: Floats) -> tuple[Floats, Floats]:
 
 
 # ------------------------------------------------------------------------------- Zhao's world
+
+
+def zhao_world() -> Known:
+    """The uniform policy on Zhao's world, γ = 0.9, every cell counting alike."""
+    mdp = grid_mdp(ZHAO)
+    pi = uniform_policy(mdp)
+    alike = np.full(ZHAO.n_states, 1 / ZHAO.n_states)
+    return Known(mdp, pi, policy_model(mdp, pi), alike, closed_form(mdp, pi, 0.9), alike)
 
 
 def cells() -> Floats:
@@ -74,9 +99,7 @@ def data_zhao(
     An episode begins in a state drawn anew. α = 0.005 for the table, 0.0005 for features, as in the
     book. All methods read the same walks.
     """
-    mdp = grid_mdp(ZHAO)
-    pi = uniform_policy(mdp)
-    v, d = closed_form(mdp, pi, 0.9), np.full(25, 1 / 25)
+    mdp, pi, _, _, v, d = zhao_world()
     chosen = {name: phi for name, phi in zhao_features().items() if not names or name in names}
     w: dict[str, Any] = {name: np.zeros((seeds, phi.shape[1])) for name, phi in chosen.items()}
     errors = {name: np.empty((episodes + 1, seeds)) for name in chosen}
@@ -105,6 +128,15 @@ def least_error(phi: Floats, v: Floats, d: Floats) -> float:
 # ------------------------------------------------------------------------------- the long walk
 
 
+def walk_world() -> Known:
+    """The long walk, γ = 1, its states weighted by the on-policy distribution."""
+    mdp, middle = long_walk()
+    pi, start = uniform_policy(mdp), np.eye(len(mdp.p))[middle]
+    model = policy_model(mdp, pi)
+    d = on_policy_distribution(model.p, start)
+    return Known(mdp, pi, model, start, closed_form(mdp, pi, 1.0), d)
+
+
 def run_walk(
     sets: dict[str, tuple[Floats, float]],
     *,
@@ -114,10 +146,7 @@ def run_walk(
     points: int,
 ) -> Curves:
     """Gradient Monte Carlo on the long walk: name -> its features (1000, F) and step size."""
-    mdp, start = long_walk()
-    model, pi = policy_model(mdp, np.ones((1000, 1))), np.ones((1000, 1))
-    v = closed_form(mdp, pi, 1.0)
-    d = on_policy_distribution(model.p, np.eye(1000)[start])
+    mdp, pi, _, start, v, d = walk_world()
     env, keep = environment(mdp, start), np.linspace(0, episodes, points).astype(np.intp)
     width = max(phi.shape[1] for phi, _ in sets.values())
     padded = [np.pad(phi, ((0, 0), (0, width - phi.shape[1]))) for phi, _ in sets.values()]

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from rlcourse.deep.counterexamples import ring
-from rlcourse.deep.function_approximation import on_policy_distribution
 from rlcourse.deep.mean_updates import LinearSystem, largest_growth, mean_path, td_system
+from rlcourse.figures.deep.divergence import visits
 from rlcourse.plot import BLUE, GREEN, GREY, RED
 from rlcourse.tabular.mdp import Floats, policy_model
 
@@ -41,10 +41,8 @@ class Ring(NamedTuple):
 def ring_system(back: float) -> tuple[LinearSystem, Floats]:
     """A and b of the ring under a behaviour, and the distribution of its rooms."""
     world = ring(back, GAMMA)
-    seen = policy_model(world.mdp, world.behaviour)
-    d = on_policy_distribution(seen.p, np.full(3, 1 / 3))
-    model = policy_model(world.mdp, world.pi)
-    return td_system(world.phi, model.p, model.r, d, GAMMA), d
+    d = visits(world, world.behaviour)
+    return td_system(world.phi, *policy_model(world.mdp, world.pi), d, GAMMA), d
 
 
 def data_ring(alpha: float = 0.1, steps: int = 180, points: int = 7) -> Ring:

@@ -8,14 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rlcourse.deep import features as f
-from rlcourse.deep.function_approximation import best_fit, norm, on_policy_distribution
-from rlcourse.deep.function_approximation import td_fixed_point as fixed_point
-from rlcourse.deep.long_walk import groups, long_walk, position
-from rlcourse.figures.deep.linear_runs import Curves
-from rlcourse.figures.tabular.prediction import HALF, LOOKS
-from rlcourse.plot import COLOUR_OF, GREY, PURPLE, Picture, panel, picture
-from rlcourse.tabular.gridworld import closed_form
-from rlcourse.tabular.mdp import Floats, policy_model
+from rlcourse.deep.function_approximation import best_fit, norm, td_fixed_point
+from rlcourse.deep.long_walk import groups, position
+from rlcourse.figures.deep.linear_runs import Curves, walk_world
+from rlcourse.plot import COLOUR_OF, GREY, HALF, LOOKS, PURPLE, Picture, panel, picture
+from rlcourse.tabular.mdp import Floats
 
 AT = 0.3  # where the step is made whose reach is shown
 FAMILIES = ("polynomial", "Fourier", "tile coding", "radial")
@@ -175,12 +172,10 @@ class Fit(NamedTuple):
 
 def data_fit(name: str = "state aggregation", n: int = 10) -> Fit:
     """A family on the long walk, weighted by the on-policy distribution."""
-    mdp, start = long_walk()
-    model, v = policy_model(mdp, np.ones((1000, 1))), closed_form(mdp, np.ones((1000, 1)), 1.0)
-    d = on_policy_distribution(model.p, np.eye(1000)[start])
+    _, _, model, _, v, d = walk_world()
     phi = groups(n) if name == "state aggregation" else family(name, n, position())
     best = phi @ best_fit(phi, v, d)
-    td = phi @ fixed_point(phi, model.p, model.r, d, 1.0)
+    td = phi @ td_fixed_point(phi, *model, d, 1.0)
     best_error, td_error = (float(np.sqrt(norm(x - v, d))) for x in (best, td))
     return Fit(v, best, td, best_error, td_error, phi.shape[1])
 

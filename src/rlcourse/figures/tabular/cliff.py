@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlcourse.figures.tabular.grid_map import draw_map
-from rlcourse.figures.tabular.prediction import HALF
-from rlcourse.plot import COLOUR_OF, Picture, panel, picture
+from rlcourse.plot import COLOUR_OF, HALF, Picture, panel, picture
 from rlcourse.tabular.environment import environment
 from rlcourse.tabular.gridworld import GridWorld, closed_form, value_iteration
 from rlcourse.tabular.learning import Ties

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import FixedLocator, ScalarFormatter
 
-from rlcourse.figures.tabular.prediction import LOOKS
-from rlcourse.plot import PALETTE, Picture, panel, picture
+from rlcourse.plot import LOOKS, PALETTE, Picture, panel, picture
 from rlcourse.tabular.environment import environment
 from rlcourse.tabular.gridworld import GridWorld, grid_mdp, value_iteration
 from rlcourse.tabular.learning import Learned

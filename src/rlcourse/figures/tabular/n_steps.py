@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rlcourse.figures.tabular.prediction import LOOKS, MARKS, rms
+from rlcourse.figures.tabular.prediction import MARKS, rms
 from rlcourse.figures.tabular.scales import log_axis
-from rlcourse.plot import COLOUR_OF, PALETTE, Picture, panel, picture
+from rlcourse.plot import COLOUR_OF, LOOKS, PALETTE, Picture, panel, picture
 from rlcourse.tabular.environment import environment, sample_episodes
 from rlcourse.tabular.mdp import MDP, Floats
 from rlcourse.tabular.targets import n_step_target

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlcourse.figures.tabular.scales import log_axis, spaced
-from rlcourse.plot import COLOUR_OF, GREY, Picture, panel, picture
+from rlcourse.plot import COLOUR_OF, GREY, HALF, LOOKS, Picture, panel, picture
 from rlcourse.tabular.environment import Episodes, environment, sample_episodes
 from rlcourse.tabular.mdp import Bools, Floats, Ints, discounted_returns
 from rlcourse.tabular.returns import constant_alpha, mean_returns
@@ -17,9 +17,7 @@ from rlcourse.tabular.temporal_difference import batch_td, learn_v
 from rlcourse.tabular.worlds import random_walk
 
 BLUE, PURPLE = COLOUR_OF["TD(0)"], COLOUR_OF["Monte Carlo"]
-LOOKS = ("-", "--", "-.", ":")
 MARKS = "os^Dv<>P"
-HALF = (3.5, 2.9)
 
 # ------------------------------------------------------------------------------- the question
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlcourse.figures.records import run
 from rlcourse.figures.tabular.cliff import (
     NAME,
     Limits,
@@ -21,8 +22,7 @@ from rlcourse.figures.tabular.cliff import (
     wide_map,
 )
 from rlcourse.figures.tabular.n_steps import data_n_steps
-from rlcourse.figures.tabular.prediction import HALF, LOOKS
-from rlcourse.plot import COLOUR_OF, Picture, panel, picture
+from rlcourse.plot import COLOUR_OF, HALF, LOOKS, Picture, panel, picture
 from rlcourse.tabular.environment import environment
 from rlcourse.tabular.gridworld import ZHAO, GridWorld, grid_mdp, value_iteration
 from rlcourse.tabular.mdp import Floats, action_values, greedy_sets
@@ -246,21 +246,6 @@ def draw_zhao(data: Episodic, off: Behaviours) -> Picture:
 # ------------------------------------------------------------------------------- recorded
 
 
-def plain(data: Any, digits: int = 4) -> Any:
-    """Arrays as rounded lists, in mappings too."""
-    if isinstance(data, dict):
-        return {name: plain(x, digits) for name, x in data.items()}
-    if isinstance(data, np.ndarray):
-        return data.round(digits).tolist()
-    return data
-
-
-def run(seed: int, data: Callable[[np.random.Generator], Any]) -> dict[str, Any]:
-    """An experiment and its seed, as plain data."""
-    fields: dict[str, Any] = data(np.random.default_rng(seed))._asdict()
-    return {"seed": seed} | {name: plain(x) for name, x in fields.items()}
-
-
 def recorded_cliff() -> dict[str, Any]:
     """1000 seeds of each method."""
     return run(2024, lambda rng: data_cliff(rng=rng, learners=1000))
@@ -287,18 +272,6 @@ def recorded_behaviours() -> dict[str, Any]:
     return run(2028, lambda rng: data_behaviours(rng=rng, learners=100))
 
 
-def from_record(kind: type[Any], record: dict[str, Any], name: str) -> Any:
-    """The experiment of a recorded run, as its NamedTuple with arrays."""
-    fields = record["data"][name]
-
-    def arrays(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {key: arrays(value) for key, value in x.items()}
-        return np.array(x) if isinstance(x, list) else x
-
-    return kind(**{key: arrays(fields[key]) for key in kind._fields})
-
-
 RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
     "cliff": recorded_cliff,
     "step_sizes": recorded_step_sizes,
@@ -307,6 +280,7 @@ RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
     "behaviours": recorded_behaviours,
 }
 RECORDED_MODULES = (
+    "rlcourse.figures.records",
     "rlcourse.figures.tabular.prediction",
     "rlcourse.figures.tabular.n_steps",
     "rlcourse.figures.tabular.cliff",

@@ -88,16 +88,11 @@ def orthogonal_mlp(
 def orthogonal(
     learners: int, n: int, m: int, *, generator: torch.Generator, dtype: torch.dtype
 ) -> Tensor:
-    """Matrices (B, n, m), uniform among those whose rows or columns, the fewer, are orthonormal.
-
-    The Q of a QR decomposition of normal numbers, its signs set by R's diagonal: without that it
-    wouldn't be uniform.
-    """
-    normal = torch.randn((learners, max(n, m), min(n, m)), generator=generator, dtype=torch.float64)
-    q, r = torch.linalg.qr(normal)
-    q = q * torch.sign(torch.diagonal(r, dim1=1, dim2=2))[:, None]
-    x: Tensor = q if n >= m else q.transpose(1, 2)
-    return x.contiguous().to(dtype)
+    """Matrices (B, n, m), uniform among those whose rows or columns, the fewer, are orthonormal."""
+    x = torch.empty(learners, n, m, dtype=dtype)
+    for one in x:
+        torch.nn.init.orthogonal_(one, generator=generator)
+    return x
 
 
 def _shapes(sizes: Sequence[int], learners: int) -> list[tuple[int, int, int]]:

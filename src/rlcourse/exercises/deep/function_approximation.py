@@ -622,7 +622,7 @@ def test_semi_gradient_td_lets_nothing_follow_an_end_but_keeps_its_reward(rng):
 
 @semi_gradient_td_step.check(points=1)
 def test_semi_gradient_td_gives_every_learner_a_step_size_of_its_own(rng):
-    for shape, ends in (((6, 4), 0), ((5, 3), 2), ((2, 3, 5), 1)):
+    for shape, ends in (((6, 4), 0), ((5, 3), 2), ((2, 3, 5), 1), ((1, 4), 0)):
         case = td_steps(rng, shape, ends)
         yield case | {"alpha": rng.uniform(0.02, 0.9, shape[:-1])}
 
@@ -737,6 +737,14 @@ def divides_by_the_length_of_the_features(w, phi, **case):
 def multiplies_matrices(w, phi, r, phi_next, terminated, alpha, gamma):
     delta = r + gamma * (1 - terminated) * (phi_next @ w) - phi @ w
     return w + times(alpha * delta, phi)
+
+
+@semi_gradient_td_step.misconception(
+    "alpha may have a value for each learner: multiply it by δ, before the features' axis comes."
+)
+def spreads_the_step_sizes_over_the_features(w, phi, r, phi_next, terminated, alpha, gamma):
+    delta = linear_td.td_error(w, phi, r, phi_next, terminated, gamma)
+    return w + alpha * delta[..., None] * phi
 
 
 @semi_gradient_td_step.control
@@ -1094,11 +1102,10 @@ def test_tdc_lets_nothing_follow_an_end_but_keeps_its_reward(rng):
 @tdc_step.check(points=1)
 def test_tdc_weighs_both_steps_by_the_ratio(rng):
     """a ratio of 0 moves nothing, a large one moves both, 1 is on-policy"""
-    for shape, size in (((7, 3), 30), ((5, 4), 1e3), ((6, 2), 7)):
+    for shape, size in (((7, 3), 30), ((5, 4), 1e3)):
         rho = rng.permutation(np.linspace(0, size, shape[0]) ** 1.5)
         yield tdc_steps(rng, shape) | {"rho": rho}
-        yield tdc_steps(rng, shape) | {"rho": 7.0 * rng.integers(2, size=shape[0])}
-        yield tdc_steps(rng, shape) | {"rho": np.ones(shape[0])}
+    yield tdc_steps(rng, (6, 2)) | {"rho": np.ones(6)}
 
 
 @tdc_step.check(points=1)
@@ -1106,12 +1113,10 @@ def test_tdc_serves_one_learner_or_feature_and_many_with_step_sizes_of_their_own
     """one learner, one feature, any leading axes, step sizes for all or for each"""
     for ends in (0, 1):
         yield alone(tdc_steps(rng, (4 - ends,), ends))
-    for shape, ends in (((1, 5), 0), ((6, 1), 2), ((1, 1), 0), ((2, 3, 4), 2), ((4, 1, 7), 1)):
+    for shape, ends in (((1, 5), 0), ((6, 1), 2), ((2, 3, 4), 2)):
         case = tdc_steps(rng, shape, ends)
         yield case
-        sizes = {n: rng.uniform(0.02, 0.9, shape[:-1]) for n in ("alpha", "beta")}
-        yield case | sizes
-        yield case | {"beta": sizes["beta"]}
+        yield case | {n: rng.uniform(0.02, 0.9, shape[:-1]) for n in ("alpha", "beta")}
 
 
 @tdc_step.check(points=1)

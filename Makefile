@@ -20,7 +20,7 @@ else
 endif
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 notebooks: $(READY)
 	$(BIN)/python -m rlcourse.book notebooks

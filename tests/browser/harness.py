@@ -36,6 +36,7 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+WAIT = 60_000  # ms until a page counts as stuck, on a busy machine too
 
 
 def missing(what: str) -> None:
@@ -111,7 +112,7 @@ def new_page(browser: "Browser", complaints: Complaints) -> "Iterator[Callable[.
             )
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(10_000)
+            page.set_default_timeout(WAIT)
             complaints.listen(page)
             return page
 

@@ -58,6 +58,27 @@ def test_the_limit_counts_work_and_no_waiting():
     assert forked.run([sleep], SECONDS) == ["slept"]
 
 
+def test_a_job_that_starts_its_clock_anew_has_the_seconds_once_more():
+    def steps(n):
+        for _ in range(n):
+            forked.allow(0.2)
+            start = time.process_time()
+            while time.process_time() - start < 0.1:
+                pass
+        return n
+
+    def stuck():
+        forked.allow(0.05)
+        hang()
+
+    assert forked.run([partial(steps, 4), stuck], SECONDS) == [4, None]
+
+
+def test_the_clock_of_a_job_is_none_of_the_process_that_starts_it():
+    forked.allow(0.01)
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
 def test_a_job_that_asks_for_too_much_memory_is_refused():
     assert forked.run([fill], SECONDS) == ["refused"]
 

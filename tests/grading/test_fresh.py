@@ -60,7 +60,7 @@ def task():
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
-    monkeypatch.setattr(fresh.rules, "PATIENCE", 0.3)
+    monkeypatch.setattr(fresh.rules, "PATIENCE", 1.0)
     path = tmp_path / "wrong.py"
     path.write_text(FILE, "utf-8")
     return path

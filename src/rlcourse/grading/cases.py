@@ -16,11 +16,12 @@ import numpy as np
 from .compare import leaves
 from .exercise import Check, Exercise
 from .forked import run
-from .rules import CLEAR, LIMIT
+from .rules import CLEAR
 from .shrink import over
 from .worker import Data, decode, encode
 
 SEEDS = 3
+SECONDS = 10.0  # of CPU time for the noise of a check
 HALVES = 2.0**-29  # rounding of float64 over that of float32
 
 
@@ -99,7 +100,7 @@ def noisy(exercise: Exercise, seeds: int = 5) -> list[str]:
     of sweeps, an index) comes out otherwise, or where the other precision has no answer at all:
     there a control must exist, whose 200 draws then show that two right solutions agree.
     """
-    found = run([partial(_noise, check, seeds) for check in exercise.checks], 5 * LIMIT)
+    found = run([partial(_noise, check, seeds) for check in exercise.checks], SECONDS)
     complaints, unmeasured = [], exercise.judge is not None or None in found
     for check, sizes in zip(exercise.checks, found, strict=True):
         measured = [s for s in sizes or [] if s is not None]

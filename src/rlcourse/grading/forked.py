@@ -19,6 +19,8 @@ from .clock import limited
 
 T = TypeVar("T")
 MEMORY = 4 << 30  # bytes of data one job may hold
+ASLEEP = 60.0  # seconds by the wall clock: more than a job waits for a core on a busy machine
+_in_a_job = False  # whether this process is a child that has a clock
 
 
 class Child(NamedTuple):
@@ -33,8 +35,8 @@ def run(jobs: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
     """The results of the jobs, in order; None where one died or used `seconds` of CPU time.
 
     CPU time, so that a busy machine stops no job that is merely waiting its turn; a job that sleeps
-    is stopped after 20 times as long. Without fork (Windows) the jobs run one after another in a
-    thread, by the wall clock. Results must pickle. An exception in a job is raised here.
+    is stopped after a minute and 20 times as long. Without fork (Windows) the jobs run one after
+    another in a thread, by the wall clock. Results must pickle. An exception is raised here.
     """
     if not hasattr(os, "fork"):
         return [_result(limited(seconds, partial(_outcome, job), _never)) for job in jobs]
@@ -107,16 +109,22 @@ def _result(outcome: tuple[T, str]) -> T:
     return outcome[0]
 
 
+def allow(seconds: float) -> None:
+    """Give the job that calls this so many seconds from now on; nothing where no process ends."""
+    if _in_a_job:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, ASLEEP + 20 * seconds)
+
+
 def _limits(seconds: float) -> None:
+    global _in_a_job
     import resource  # Unix only, as fork is
 
     faulthandler.disable()  # a mutant that crashes is no news
-    for clock, end, limit in (
-        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
-        (signal.ITIMER_REAL, signal.SIGALRM, 20 * seconds),
-    ):
+    for end in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(end, signal.SIG_DFL)  # the default ends the process, in a C call too
-        signal.setitimer(clock, limit)
+    _in_a_job = True
+    allow(seconds)
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
     if torch := sys.modules.get("torch"):

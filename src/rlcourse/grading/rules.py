@@ -5,20 +5,21 @@ tried in processes of their own (`forked`); a verdict never depends on how busy 
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from math import inf
 from typing import NamedTuple
 
 from .exercise import Check, Exercise
-from .forked import run
+from .forked import allow, run
 from .lazy import lazy_answers
 from .mutants import mutants
 from .verdict import across, judge
 from .worker import Data, Function, answer
 
 CLEAR = (0.1, 10.0)  # tolerances; between them a verdict would hang on rounding
-LIMIT = 2.0  # seconds of CPU time for a mutant, beside three times the reference's own
+SLOWER = 3  # times the reference's CPU time that a mutant may need, beside a check's time limit
 PATIENCE = 60.0  # seconds of CPU time for what ought to finish
 FEWEST = 3  # misconceptions of an exercise
 SHARE = 0.25  # of an exercise's time limit that a right answer may need
@@ -38,6 +39,7 @@ class Mark(NamedTuple):
     names: tuple[str, ...]
 
 
+Place = tuple[int, int]  # the number of a check, and of a question in its paper
 Marks = list[Mark] | None  # None: crashed, or never ended
 
 
@@ -63,9 +65,20 @@ def marks(exercise: Exercise, function: Function, seed: int) -> list[Mark]:
 
 def distances(check: Check, function: Function, seed: int) -> Iterator[float]:
     """How far each answer is from the right one, in tolerances; infinite for the stub's."""
-    for question, expected in check.paper(seed):
-        got = asked(check.exercise, function)(question)
-        yield inf if "unwritten" in got else check.gap(question, got, expected).size
+    return (distance(check, function, *trial) for trial in check.paper(seed))
+
+
+def distance(check: Check, function: Function, question: Data, expected: Data) -> float:
+    """How far one answer is from the right one."""
+    got = asked(check.exercise, function)(question)
+    return inf if "unwritten" in got else check.gap(question, got, expected).size
+
+
+def warm(exercise: Exercise, seeds: int) -> None:
+    """Draw the papers of these seeds once, here, and not in every child."""
+    for check in exercise.checks:
+        for seed in range(seeds):
+            check.paper(seed)
 
 
 def right_answers_lose(exercise: Exercise, seeds: int = 40) -> list[str]:
@@ -109,6 +122,7 @@ def _gains(exercise: Exercise, function: Function, seeds: int) -> list[str]:
 
 def tried(exercise: Exercise, seeds: int = 5) -> dict[str, list[Marks]]:
     """Misconception -> its marks for each seed."""
+    warm(exercise, seeds)
     jobs = [(wrong, seed) for wrong in exercise.misconceptions for seed in range(seeds)]
     found = run([partial(marks, exercise, wrong, seed) for wrong, seed in jobs], PATIENCE)
     table: dict[str, list[Marks]] = {}
@@ -152,33 +166,53 @@ def mutants_survive(
 
     Modules of `elsewhere` are not mutated, nor are the other graded functions of the topic.
     """
-    for check in exercise.checks:
-        for seed in range(seeds):
-            check.paper(seed)  # once here, not in every child
+    warm(exercise, seeds)
     every = list(mutants(exercise.reference, {*graded(exercise), *elsewhere}))
-    (cost,) = run([partial(_cost, exercise, seeds)], PATIENCE)
-    limit = LIMIT + 3 * (cost or 0)  # a survivor must not be taken for one that never ends
-    found = run([partial(_survival, exercise, m.function, seeds) for m in every], limit)
+    (costs,) = run([partial(_costs, exercise, seeds)], PATIENCE)
+    limits = {place: exercise.seconds + SLOWER * cost for place, cost in (costs or {}).items()}
+    jobs = [partial(_survival, exercise, m.function, seeds, limits) for m in every]
+    found = run(jobs, exercise.seconds + seeds * SLOWER * sum((costs or {}).values()))
     return len(every), {m.what: how for m, how in zip(every, found, strict=True) if how}
 
 
-def _cost(exercise: Exercise, seeds: int) -> float:
-    """Seconds of CPU time that the reference needs for what a surviving mutant must answer."""
-    start = time.process_time()
-    for check in exercise.checks:
-        for seed in range(seeds):
-            list(distances(check, exercise.reference, seed))
-    return time.process_time() - start
-
-
-def _survival(exercise: Exercise, function: Function, seeds: int) -> str:
+def _costs(exercise: Exercise, seeds: int) -> dict[Place, float]:
+    """Seconds of CPU time that the reference needs for each question, at the worst seed."""
+    costs: dict[Place, float] = defaultdict(float)
     for seed in range(seeds):
-        widest = 0.0
-        for check in exercise.checks:
-            for distance in distances(check, function, seed):
-                widest = max(widest, distance)
-                if widest >= CLEAR[1]:
-                    break
+        for place, (check, question, expected) in _places(exercise, seed).items():
+            start = time.process_time()
+            distance(check, exercise.reference, question, expected)
+            costs[place] = max(costs[place], time.process_time() - start)
+    return costs
+
+
+def _places(exercise: Exercise, seed: int) -> dict[Place, tuple[Check, Data, Data]]:
+    """(number of the check, number of the question) -> what is asked there, and the answer."""
+    return {
+        (c, q): (check, *trial)
+        for c, check in enumerate(exercise.checks)
+        for q, trial in enumerate(check.paper(seed))
+    }
+
+
+def _survival(
+    exercise: Exercise, function: Function, seeds: int, limits: Mapping[Place, float]
+) -> str:
+    """How a mutant comes through the first seed that doesn't kill it; "" where each does.
+
+    It is asked first where it died before. Each question has a clock of its own: a mutant that
+    never ends shall be found out soon, and no survivor be taken for one.
+    """
+    deadly: Place | None = None
+    for seed in range(seeds):
+        places, widest = _places(exercise, seed), 0.0
+        for place in sorted(places, key=lambda p: p != deadly):
+            check, *trial = places[place]
+            allow(limits.get(place, exercise.seconds))
+            widest = max(widest, distance(check, function, *trial))
+            if widest >= CLEAR[1]:
+                deadly = place
+                break
         if widest < CLEAR[1]:
             how = "passes" if widest <= CLEAR[0] else f"is {widest:.2g} tolerances off"
             return f"{how} with seed {seed}"

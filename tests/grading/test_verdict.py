@@ -255,6 +255,22 @@ def test_shrinking_keeps_distributions():
     assert np.allclose(p.sum(-1), 1)
 
 
+def test_shrinking_keeps_uniforms_below_one():
+    """which pick one of A things by floor(A u): 1 would pick none"""
+
+    def pick(q, u):
+        return (u * q.shape[-1]).astype(int)
+
+    x = exercise(pick)
+    x.check(points=1)(
+        lambda rng: iter([dict(q=rng.normal(size=(5, 3)), u=rng.uniform(0.7, 1, size=5))])
+    )
+    wrong = lambda q, u: np.zeros(len(u), int)  # noqa: E731
+    for seed in range(5):
+        shown = explain(grade(x, wrong, seed)[0], local(wrong, 5, x))
+        assert decode(shown.question["case"]["u"]).max() < 1
+
+
 def test_a_changed_argument_is_a_fault_even_with_the_right_answer(toy):
     def in_place(step, v_next, gamma):
         got = right(step, v_next, gamma)

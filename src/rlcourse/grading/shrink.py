@@ -82,14 +82,19 @@ def rounded(case: Data, digits: int) -> Data:
 
 
 def _rounder(x: Any, digits: int) -> Any:
-    """Rounded numbers; where each row was a distribution it still is one."""
-    y = x.round(decimals=digits)
+    """Rounded numbers; where each row was a distribution it still is one, and none reaches 1.
+
+    What was below 1 may be a uniform that picks one of A things by floor(A u): 1 would pick none.
+    """
+    y, below = x.round(decimals=digits), bool(((x >= 0) & (x < 1)).all())
     if _distribution(x) and x.shape[-1] > 1:
         most, rest = x.argmax(-1), 1 - y.sum(-1)
         for at in np.ndindex(*most.shape):
             y[(*at, int(most[at]))] += rest[at]
         y = y.round(decimals=max(digits, 1))
-    return y
+    elif below:
+        y = y.clip(max=0.9)
+    return x if below and (y >= 1).any() else y
 
 
 def _fewer(x: Any, size: int, keep: list[int]) -> Any:

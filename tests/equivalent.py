@@ -11,6 +11,7 @@ prints the names to use.
 ONE_SHAPE = "s_next has the shape of p"
 IN_MEMORY = "only the order in memory, and with it the speed"
 ONE_OUTCOME = "with K = 1 the sum over outcomes gives the same, only slower"
+ONE_DTYPE = "0 and 1 are exact in every type of float"
 CHECKED = "every policy on the way is one: rows of the identity, or the uniform one"
 
 SWEEPS = {  # of rlcourse.tabular.sweeps, which several references call
@@ -81,6 +82,9 @@ TILES = {  # of rlcourse.systems.flash_attention, and of the blocks that it walk
 EMPTY_SUM = "the first visible score rescales it to 0; a row without one is 0 divided by it"
 K_AND_V = "k and v have the same shape"
 
+TAKEN = {  # of rlcourse.deep.policy_losses
+    "log_prob: 0  ->  -1": "of the one action taken, the first is the last",
+}
 
 SYMMETRIC = "the product of two vectors is symmetric"
 VALUES = {  # of rlcourse.deep.linear_td
@@ -214,6 +218,23 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "deep.function_approximation.semi_gradient_td_step": VALUES,
     "deep.function_approximation.tdc_step": VALUES
     | {"tdc_step: linear_value(phi, h)  ->  linear_value(h, phi)": SYMMETRIC},
+    "deep.dqn.dqn_target": {
+        "dqn_target: q_next  ->  r  in  return td_target(r, q_next.amax(-1), "
+        "terminated.to(q_next.dtype), gamma)  (no. 2)": ONE_DTYPE,
+    },
+    "deep.dqn.double_dqn_target": {
+        "double_dqn_target: 0  ->  -1": "what gather leaves of the axis is one entry",
+        "double_dqn_target: q_judge  ->  q_choose  in  return td_target(r, "
+        "q_judge.gather(-1, best)[..., 0], terminated.to(q_judge.dtype), gamma)  (no. 2)": (
+            ONE_DTYPE
+        ),
+    },
+    "deep.dqn.dqn_loss": {
+        "dqn_loss: 0  ->  -1": "what gather leaves of the axis is one entry",
+        "dqn_loss: target.detach() - q_taken  ->  q_taken - target.detach()": (
+            "the loss is symmetric: value and gradient stay"
+        ),
+    },
     "systems.online_softmax.safe_softmax": FLOATING
     | {
         "safe_softmax: x.max(-1, initial=-np.inf)  ->  x.max(-1)": NO_SCORES,
@@ -334,6 +355,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "the same values, each written BLOCK times: only slower"
         ),
     },
+    "deep.policy_gradient.policy_gradient": {
+        "policy_gradient: (-3, -2)  ->  (-2, -3)": "the sum over the same two axes",
+    },
+    "deep.policy_gradient.optimal_baseline": {
+        "optimal_baseline: (score ** 2).sum  ->  (score ** 2).mean": (
+            "it divides all the weights by D, above and below alike"
+        ),
+        "optimal_baseline: np.asarray(mean)  ->  mean": "an array already",
+    },
+    "deep.policy_gradient.policy_gradient_loss": TAKEN,
+    "deep.policy_gradient.weighted_policy_loss": TAKEN,
 }
 
 SQUARE_TOO = "one square case among others: an axis must not be chosen by its size"
@@ -344,6 +376,9 @@ EXEMPT: dict[str, dict[str, str]] = {
     },
     "deep.function_approximation.recursive_lstd_step": {
         "state.inverse has two axes of one size": "only a square matrix has an inverse",
+    },
+    "deep.dqn.epsilon_greedy_action": {
+        "axis -1 of u is always 2 long": "a coin and a die: two uniforms decide an action",
     },
     "systems.online_softmax.weights": {"x has two axes of one size": SQUARE_TOO},
     "systems.online_softmax.merge_partials": {

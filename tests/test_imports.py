@@ -87,8 +87,10 @@ def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
 
 SYSTEMS = ("online_softmax", "flash_attention", "attention_tiles", "slow_memory", "low_precision")
 DEEP = (
+    "advantages",
     "cartpole",
     "counterexamples",
+    "enumeration",
     "environments",
     "features",
     "function_approximation",
@@ -97,6 +99,14 @@ DEEP = (
     "linear_td",
     "long_walk",
     "mean_updates",
+    "objectives",
+    "policies",
+    "policy_gradient",
+    "policy_worlds",
+    "progress",
+    "reinforce",
+    "rollouts",
+    "scaled",
 )
 NUMPY_ALONE = [
     "rlcourse.tabular",

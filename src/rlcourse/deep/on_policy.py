@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from rlcourse import _check
+from rlcourse.deep.acting import Continuous, policy_of
 from rlcourse.deep.environments import Observations, Resumable
 from rlcourse.deep.networks import Mlp, forward, orthogonal_mlp, tensors
-from rlcourse.deep.policy_losses import log_prob
 from rlcourse.tabular.mdp import Bools, Floats, Ints
 
 
@@ -39,11 +39,12 @@ S = TypeVar("S", bound=Plan)
 class Batch(NamedTuple):
     """T steps of B E environments: (T, B E), observations (T, B E, D).
 
-    log_prob is log π(a|s) of the policy that acted, float32.
+    Actions are (T, B E, K) where each is K numbers. log_prob is log π(a|s) of the policy that acted,
+    float32.
     """
 
     s: Observations
-    a: Ints
+    a: Any
     log_prob: Floats
     r: Floats
     s_next: Observations
@@ -56,11 +57,12 @@ class Agent(Generic[S]):
     """B learners and all that decides how they go on.
 
     s (B E, D) is what they see now, `earned` (B E,) what the running episodes have brought, and
-    `returns` (B,) the mean of those that ended in the last batch that saw one, NaN before.
+    `returns` (B,) the mean of those that ended in the last batch that saw one, NaN before. log σ
+    (B, 1, K) is there where actions are numbers.
     """
 
     settings: S
-    env: Resumable
+    env: Resumable | Continuous
     generator: torch.Generator
     policy: Mlp
     value: Mlp
@@ -69,6 +71,7 @@ class Agent(Generic[S]):
     earned: Floats
     returns: Floats
     updates: int = 0
+    log_std: Tensor | None = None
 
 
 def begin_agent(
@@ -106,13 +109,10 @@ def collect(agent: Agent[Any]) -> Batch:
     """T steps of every environment, actions drawn from the policies."""
     rows, ended = [], []
     for _ in range(agent.settings.steps):
-        logits = forward(agent.policy, parted(agent, agent.s), torch.tanh)
-        u = torch.rand(logits.shape[:-1], generator=agent.generator)
-        up_to = logits.softmax(-1).cumsum(-1)[..., :-1]
-        a = (u[..., None] >= up_to).sum(-1)
-        taken = a.reshape(-1).numpy()
+        pi = policy_of(agent.policy, agent.log_std, parted(agent, agent.s))
+        a = pi.draw(agent.generator)
+        taken, known = (y.flatten(0, 1).numpy() for y in (a, pi.log_prob(a)))
         x = agent.env.step(taken)
-        known = log_prob(logits, a).reshape(-1).numpy()
         rows.append((agent.s, taken, known, x.r, x.s_next, x.terminated, x.truncated))
         agent.s, agent.earned = x.s, agent.earned + x.r
         over = x.terminated | x.truncated
@@ -170,6 +170,7 @@ def checkpoint(agent: Agent[Any]) -> dict[str, Any]:
             "optimiser": agent.optimiser.state_dict(),
             "generator": agent.generator.get_state(),
             "env": agent.env.state(),
+            "log_std": None if agent.log_std is None else agent.log_std.detach(),
         }
     )
 
@@ -183,6 +184,8 @@ def resume(agent: Agent[Any], saved: dict[str, Any]) -> None:
         for name in ("policy", "value"):
             for mine, theirs in zip(tensors(getattr(agent, name)), x[name], strict=True):
                 mine.copy_(theirs)
+        if agent.log_std is not None:
+            agent.log_std.copy_(x["log_std"])
     agent.optimiser.load_state_dict(x["optimiser"])
     agent.env.set_state(x["env"])
     agent.generator.set_state(x["generator"])

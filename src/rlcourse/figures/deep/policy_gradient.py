@@ -37,6 +37,7 @@ RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
 RECORDED_MODULES = (
     "rlcourse.figures.records",
     "rlcourse.figures.deep.reinforce_runs",
+    "rlcourse.deep.acting",
     "rlcourse.deep.advantages",
     "rlcourse.deep.cartpole",
     "rlcourse.deep.environments",

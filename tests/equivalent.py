@@ -364,6 +364,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         ),
         "optimal_baseline: np.asarray(mean)  ->  mean": "an array already",
     },
+    "deep.actor_critic.a2c_loss": {
+        "a2c_loss: v - target.detach()  ->  target.detach() - v": "the error counts squared",
+    },
     "deep.policy_gradient.policy_gradient_loss": TAKEN,
     "deep.policy_gradient.weighted_policy_loss": TAKEN,
 }

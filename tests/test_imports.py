@@ -87,6 +87,7 @@ def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
 
 SYSTEMS = ("online_softmax", "flash_attention", "attention_tiles", "slow_memory", "low_precision")
 DEEP = (
+    "actor_critic",
     "advantages",
     "cartpole",
     "counterexamples",
@@ -94,6 +95,8 @@ DEEP = (
     "environments",
     "features",
     "function_approximation",
+    "gae_moments",
+    "generalized_advantage",
     "least_squares",
     "linear_learning",
     "linear_td",
@@ -104,6 +107,7 @@ DEEP = (
     "policy_gradient",
     "policy_worlds",
     "progress",
+    "regulator",
     "reinforce",
     "rollouts",
     "scaled",

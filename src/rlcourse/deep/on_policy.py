@@ -39,8 +39,8 @@ S = TypeVar("S", bound=Plan)
 class Batch(NamedTuple):
     """T steps of B E environments: (T, B E), observations (T, B E, D).
 
-    Actions are (T, B E, K) where each is K numbers. log_prob is log π(a|s) of the policy that acted,
-    float32.
+    Actions are (T, B E, K) where each is K numbers. log_prob is log π(a|s) of the policy that
+    acted, float32.
     """
 
     s: Observations

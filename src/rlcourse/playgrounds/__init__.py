@@ -1,6 +1,7 @@
 """Interactive figures that need neither a kernel nor a network."""
 
 from ._base import Playground, bundle
+from .actor_critic import ActorCriticPlayground
 from .dynamic_programming import DynamicProgrammingPlayground
 from .flash_attention import FlashAttentionPlayground
 from .gridworld import GridWorldPlayground
@@ -10,6 +11,7 @@ from .stochastic_approximation import StochasticApproximationPlayground
 from .temporal_difference import TemporalDifferencePlayground
 
 __all__ = [
+    "ActorCriticPlayground",
     "DynamicProgrammingPlayground",
     "FlashAttentionPlayground",
     "GridWorldPlayground",

@@ -82,6 +82,7 @@ TILES = {  # of rlcourse.systems.flash_attention, and of the blocks that it walk
 EMPTY_SUM = "the first visible score rescales it to 0; a row without one is 0 divided by it"
 K_AND_V = "k and v have the same shape"
 
+ON_THE_BOUND = "a ratio that is exactly on the bound is a matter of rounding"
 TAKEN = {  # of rlcourse.deep.policy_losses
     "log_prob: 0  ->  -1": "of the one action taken, the first is the last",
 }
@@ -364,6 +365,19 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         ),
         "optimal_baseline: np.asarray(mean)  ->  mean": "an array already",
     },
+    "deep.ppo.clipped_value_loss": {
+        "clipped_value_loss: v - g  ->  g - v": "the error counts squared",
+        "clipped_value_loss: near - g  ->  g - near": "the error counts squared",
+    },
+    "deep.ppo.natural_step": {
+        "natural_step: 0  ->  -1  in  direction = np.linalg.solve(fisher, "
+        "gradient[..., None])[..., 0]": "of one column, the first is the last",
+    },
+    "deep.ppo.ppo_logits_gradient": {
+        "clip_is_open: advantage > 0  ->  advantage >= 0": "without an advantage nothing is pushed",
+        "clip_is_open: rho <= 1 + epsilon  ->  rho < 1 + epsilon": ON_THE_BOUND,
+        "clip_is_open: rho >= 1 - epsilon  ->  rho > 1 - epsilon": ON_THE_BOUND,
+    },
     "deep.actor_critic.a2c_loss": {
         "a2c_loss: v - target.detach()  ->  target.detach() - v": "the error counts squared",
     },
@@ -379,6 +393,9 @@ EXEMPT: dict[str, dict[str, str]] = {
     },
     "deep.function_approximation.recursive_lstd_step": {
         "state.inverse has two axes of one size": "only a square matrix has an inverse",
+    },
+    "deep.ppo.natural_step": {
+        "fisher has two axes of one size": "a Fisher matrix is square",
     },
     "deep.dqn.epsilon_greedy_action": {
         "axis -1 of u is always 2 long": "a coin and a die: two uniforms decide an action",

@@ -22,20 +22,24 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
 from rlcourse import _check
 from rlcourse.deep.environments import Observations, Transition
-from rlcourse.tabular.mdp import Ints
+from rlcourse.tabular.mdp import Floats, Ints
 
 Envs = gymnasium.vector.VectorEnv[Any, Any, Any]
 
 
 class GymnasiumEnvironments:
-    """n environments of Gymnasium, as `from_gymnasium` makes them: a VectorEnvironment."""
+    """n environments of Gymnasium, as `from_gymnasium` makes them: a VectorEnvironment.
 
-    def __init__(self, envs: Envs, seed: int, n_actions: int, in_infos: bool) -> None:
+    Where actions are numbers, n_actions is 0 and action_size how many an action has; else it is 0.
+    """
+
+    def __init__(self, envs: Envs, seed: int, in_infos: bool) -> None:
         self.envs, self.n = envs, envs.num_envs
-        self.n_actions = n_actions
+        self.n_actions, self.action_size = _actions(envs)
         self.observation_size = _size(envs)
         self._seed: int | None = seed
         self._in_infos = in_infos
@@ -46,10 +50,17 @@ class GymnasiumEnvironments:
         self._seed = None
         return np.array(s)
 
-    def step(self, a: Ints) -> Transition:
-        """Take action a (n,), and begin anew where an episode ends."""
-        actions = _check.indices("a", a, self.n_actions)
-        _check.shape("a", actions, (self.n,))
+    def step(self, a: Ints | Floats) -> Transition:
+        """Take action a (n,), or (n, K) numbers clipped to their bounds; begin anew after ends."""
+        actions: NDArray[Any]
+        if self.action_size:
+            actions = _check.finite("a", a).astype(np.float32)
+            _check.shape("a", actions, (self.n, self.action_size))
+            space: Any = self.envs.single_action_space
+            actions = actions.clip(space.low, space.high)
+        else:
+            actions = _check.indices("a", a, self.n_actions)
+            _check.shape("a", actions, (self.n,))
         now, r, terminated, truncated, infos = self.envs.step(actions)
         s = np.array(now)  # theirs may be overwritten
         s_next, rewards = s.copy(), np.array(r, dtype=np.float64)
@@ -68,8 +79,8 @@ def from_gymnasium(envs: Envs, *, seed: int) -> GymnasiumEnvironments:
     Environment i's first episode is seeded by seed + i. SAME_STEP has the last observation in its
     infos; the others are reset by a mask in the step that ends an episode, so that NEXT_STEP never
     comes to its transition without an action. Raises ValueError for observations that are no
-    vector, actions that are not 0, 1, …, and for an environment with a NEXT_STEP of its own (such
-    as make_vec's "vector_entry_point"), which can't be reset by a mask.
+    vector, actions that are neither 0, 1, … nor vectors, and for an environment with a NEXT_STEP of
+    its own (such as make_vec's "vector_entry_point"), which can't be reset by a mask.
     """
     bare: Any = envs.unwrapped
     mode = getattr(bare, "autoreset_mode", envs.metadata.get("autoreset_mode"))
@@ -84,10 +95,17 @@ def from_gymnasium(envs: Envs, *, seed: int) -> GymnasiumEnvironments:
             ' vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}'
         )
     _size(envs)
+    return GymnasiumEnvironments(envs, seed, mode == AutoresetMode.SAME_STEP)
+
+
+def _actions(envs: Envs) -> tuple[int, int]:
+    """The number of actions, or how many numbers one has; the other is 0."""
     space = envs.single_action_space
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return 0, space.shape[0]
     if not isinstance(space, spaces.Discrete) or space.start != 0:
-        raise ValueError(f"envs must have actions 0, 1, …, got {space}")
-    return GymnasiumEnvironments(envs, seed, int(space.n), mode == AutoresetMode.SAME_STEP)
+        raise ValueError(f"envs must have actions 0, 1, … or of shape (K,), got {space}")
+    return int(space.n), 0
 
 
 def _size(envs: Envs) -> int:

@@ -52,12 +52,35 @@ def test_what_cannot_be_presented_is_refused_with_the_way_out():
         from_gymnasium(made(how="vector_entry_point"), seed=0)
     with pytest.raises(ValueError, match=r"observations of shape \(D,\), got Discrete"):
         from_gymnasium(made(name="FrozenLake-v1"), seed=0)
-    with pytest.raises(ValueError, match=r"actions 0, 1, …, got Box"):
-        from_gymnasium(made(name="Pendulum-v1"), seed=0)
+    several = gymnasium.vector.SyncVectorEnv([SeveralChoices] * 2)
+    with pytest.raises(ValueError, match=r"actions 0, 1, … or of shape \(K,\), got MultiDiscrete"):
+        from_gymnasium(several, seed=0)
     env = from_gymnasium(made(), seed=0)
     env.reset()
     with pytest.raises(ValueError, match="a must lie in"):
         env.step(np.array([0, 1, 2, 0]))
+
+
+def test_numbers_as_actions_are_clipped_to_their_bounds_and_checked():
+    env = from_gymnasium(made(name="Pendulum-v1"), seed=0)
+    same = from_gymnasium(made(name="Pendulum-v1"), seed=0)
+    assert (env.n_actions, env.action_size) == (0, 1)
+    env.reset()
+    same.reset()
+    one, two = env.step(np.full((4, 1), 9.0)), same.step(np.full((4, 1), 2.0))
+    np.testing.assert_array_equal(one.s_next, two.s_next)
+    assert (one.r == two.r).all()
+    with pytest.raises(ValueError, match="a must have"):
+        env.step(np.zeros(4))
+    with pytest.raises(ValueError, match="a must"):
+        env.step(np.full((4, 1), np.nan))
+
+
+class SeveralChoices(gymnasium.Env):
+    """Its actions are two whole numbers."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.MultiDiscrete([2, 3])
 
 
 def test_both_kinds_serve_where_the_protocol_is_asked_for():

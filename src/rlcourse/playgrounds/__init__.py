@@ -7,6 +7,7 @@ from .flash_attention import FlashAttentionPlayground
 from .gridworld import GridWorldPlayground
 from .monte_carlo import MonteCarloPlayground
 from .online_softmax import OnlineSoftmaxPlayground
+from .ppo import PPOPlayground
 from .stochastic_approximation import StochasticApproximationPlayground
 from .temporal_difference import TemporalDifferencePlayground
 
@@ -17,6 +18,7 @@ __all__ = [
     "GridWorldPlayground",
     "MonteCarloPlayground",
     "OnlineSoftmaxPlayground",
+    "PPOPlayground",
     "Playground",
     "StochasticApproximationPlayground",
     "TemporalDifferencePlayground",

@@ -1,0 +1,1 @@
+"""Language: models of text, from their layers to what is sampled from them. They need torch."""

@@ -396,13 +396,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "turn: x.to(wide(x.dtype))  ->  x": DOUBLE,
         "turn: x.to(wide(x.dtype))  ->  x.to()": DOUBLE,
         "turn: wide(x.dtype)  ->  x.dtype": DOUBLE,
-        "turn: x  ->  sin  in  a, b = x.to(wide(x.dtype)).chunk(2, -1)  (no. 2)": DOUBLE,
-        "turn: torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)  ->  "
-        "torch.cat([a * cos - b * sin, b * cos + a * sin], -1)": DOUBLE,
-        "turn: torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)  ->  "
-        "torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to()": DOUBLE,
-        "turn: x  ->  sin  in  return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)"
-        ".to(x.dtype)": DOUBLE,
+        "turn: x  ->  sin  in  z = x.to(wide(x.dtype))  (no. 2)": DOUBLE,
+        "turn: torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin).to(x.dtype)  ->  "
+        "torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)": DOUBLE,
+        "turn: torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin).to(x.dtype)  ->  "
+        "torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin).to()": DOUBLE,
+        "turn: torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)  ->  "
+        "torch.addcmul(z * cos, sin, z.roll(x.shape[-1] // 2, -1))": "a product commutes",
+        "turn: x  ->  sin  in  return torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)"
+        ".to(x.dtype)": "sin has D numbers too",
+        "turn: x  ->  sin  in  return torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)"
+        ".to(x.dtype)  (no. 2)": DOUBLE,
         "cos_sin: omega.to(positions.device)  ->  omega": ON_THE_CPU,
         "cos_sin: omega.to(positions.device)  ->  omega.to()": ON_THE_CPU,
         "cos_sin: positions  ->  omega  in  angle = positions[..., None] * "

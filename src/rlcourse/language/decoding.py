@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from rlcourse.language.attention import Attention, sdpa
 from rlcourse.language.masks import padded_mask, padded_positions
 from rlcourse.language.numbers import wide
-from rlcourse.language.sampling import Sampling, choose, process, sampled_log_probs
+from rlcourse.language.sampling import Sampling, draw, process
 from rlcourse.language.transformer import Decoder
 
 
@@ -100,9 +100,11 @@ def generate(
     batch, start = tokens.shape
     end = start + max_tokens
     check_request(model, prompts, (pad, *eos), max_tokens)
-    if generator is None and sampling.temperature > 0:
-        raise ValueError("generator must be given unless temperature is 0, got None")
-    uniform = torch.rand(batch, max_tokens, generator=generator, dtype=torch.float64)
+    uniform = None
+    if sampling.temperature > 0:
+        if generator is None:
+            raise ValueError("generator must be given unless temperature is 0, got None")
+        uniform = torch.rand(batch, max_tokens, generator=generator, dtype=torch.float64)
     tokens = torch.cat([tokens, tokens.new_full((batch, max_tokens), pad)], 1)
     present = torch.cat([present, present.new_ones(batch, max_tokens)], 1)
     even = bool(present.all())
@@ -118,9 +120,9 @@ def generate(
         )
         logits = F.linear(states[:, -1], model.head).to(kind)
         z = process(logits, tokens[:, :t], sampling, present[:, :t])
-        drawn = choose(z.softmax(-1), uniform[:, t - start])
+        drawn, log_prob = draw(z, None if uniform is None else uniform[:, t - start])
         tokens[:, t] = torch.where(alive, drawn, pad)
-        log_probs[:, t - start] = torch.where(alive, sampled_log_probs(z, drawn), 0)
+        log_probs[:, t - start] = torch.where(alive, log_prob, 0)
         alive = alive & ~torch.isin(drawn, ends)
         new = slice(t, t + 1)
         if not alive.any():

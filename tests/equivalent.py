@@ -432,6 +432,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "torch.arange(segments.shape[1])": ON_THE_CPU,
         "packed_positions: 0  ->  -1": "the first start, 0, is the largest of both",
     },
+    "language.decoding.penalise_repetition": {
+        "penalise_repetition: logits > 0  ->  logits >= 0": "0 is 0, multiplied or divided",
+    },
+    "language.decoding.sampled_log_probs": {
+        "sampled_log_probs: 0  ->  -1": "of one column, the first is the last",
+    },
+    "language.decoding.left_pad": {
+        "left_pad: if not prompts:  ->  if False:": "max of nothing raises ValueError too",
+    },
     "deep.policy_gradient.policy_gradient_loss": TAKEN,
     "deep.policy_gradient.weighted_policy_loss": TAKEN,
 }

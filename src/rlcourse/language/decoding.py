@@ -57,7 +57,7 @@ def left_pad(prompts: Sequence[Sequence[int]], pad: int) -> Padded:
 
     Raises ValueError where there is no prompt, or a prompt has no token.
     """
-    if not len(prompts):
+    if not prompts:
         raise ValueError("prompts must not be empty, got none")
     lengths = [len(prompt) for prompt in prompts]
     if not all(lengths):
@@ -74,8 +74,8 @@ def response_mask(response: Tensor, eos: Sequence[int]) -> Tensor:
     response (B, R); eos: the tokens that end a text. It looks at places, not at what padding is
     made of: a model whose padding is its end-of-text token still learns to stop.
     """
-    ends = torch.isin(response, torch.tensor([*eos], dtype=response.dtype))
-    return ends.long().cumsum(1) - ends.long() == 0
+    ends = torch.isin(response, response.new_tensor(eos))
+    return ends.cumsum(1) <= ends
 
 
 @torch.no_grad()
@@ -111,7 +111,7 @@ def generate(
     places, cache = padded_positions(present), model.cache(batch, end)
     kind = wide(model.head.dtype)
     log_probs = torch.zeros(batch, max_tokens, dtype=kind)
-    ends, alive = tokens.new_tensor([*eos]), torch.ones(batch, dtype=torch.bool)
+    ends, alive = tokens.new_tensor(eos), torch.ones(batch, dtype=torch.bool)
     new = slice(0, start)
     for t in range(start, end):
         mask = None if even else padded_mask(present[:, :t], t - new.start)

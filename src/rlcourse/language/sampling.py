@@ -75,7 +75,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     The token with which the sum reaches p is kept, so at least one is. Of equals the first counts
     as the likelier. logits (..., V), 0 < p <= 1.
     """
-    sorted_logits, order = logits.sort(dim=-1, descending=True, stable=True)
+    sorted_logits, order = logits.sort(stable=True, descending=True)
     share = sorted_logits.softmax(-1)
     before = share.cumsum(-1) - share
     cut = torch.empty_like(before, dtype=torch.bool).scatter(-1, order, before >= p)

@@ -8,6 +8,8 @@ A line that the gate has no use for any more is refused. `python -m rlcourse.gra
 prints the names to use.
 """
 
+DOUBLE = "float64 is its own wide type; what 16 bits do is tested beside the module"
+ON_THE_CPU = "all tensors of the cases lie on one device"
 ONE_SHAPE = "s_next has the shape of p"
 IN_MEMORY = "only the order in memory, and with it the speed"
 ONE_OUTCOME = "with K = 1 the sum over outcomes gives the same, only slower"
@@ -381,6 +383,51 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "deep.actor_critic.a2c_loss": {
         "a2c_loss: v - target.detach()  ->  target.detach() - v": "the error counts squared",
     },
+    "language.transformer.rms_norm": {
+        "rms_norm: x.to(wide(x.dtype))  ->  x": DOUBLE,
+        "rms_norm: x.to(wide(x.dtype))  ->  x.to()": DOUBLE,
+        "rms_norm: wide(x.dtype)  ->  x.dtype": DOUBLE,
+        "rms_norm: (z * torch.rsqrt(z.square().mean(-1, keepdim=True) + eps)).to(x.dtype)  ->  "
+        "z * torch.rsqrt(z.square().mean(-1, keepdim=True) + eps)": DOUBLE,
+        "rms_norm: (z * torch.rsqrt(z.square().mean(-1, keepdim=True) + eps)).to(x.dtype)  ->  "
+        "(z * torch.rsqrt(z.square().mean(-1, keepdim=True) + eps)).to()": DOUBLE,
+    },
+    "language.transformer.rotate": {
+        "turn: x.to(wide(x.dtype))  ->  x": DOUBLE,
+        "turn: x.to(wide(x.dtype))  ->  x.to()": DOUBLE,
+        "turn: wide(x.dtype)  ->  x.dtype": DOUBLE,
+        "turn: x  ->  sin  in  a, b = x.to(wide(x.dtype)).chunk(2, -1)  (no. 2)": DOUBLE,
+        "turn: torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)  ->  "
+        "torch.cat([a * cos - b * sin, b * cos + a * sin], -1)": DOUBLE,
+        "turn: torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)  ->  "
+        "torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to()": DOUBLE,
+        "turn: x  ->  sin  in  return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)"
+        ".to(x.dtype)": DOUBLE,
+        "cos_sin: omega.to(positions.device)  ->  omega": ON_THE_CPU,
+        "cos_sin: omega.to(positions.device)  ->  omega.to()": ON_THE_CPU,
+        "cos_sin: positions  ->  omega  in  angle = positions[..., None] * "
+        "omega.to(positions.device)  (no. 2)": ON_THE_CPU,
+    },
+    "language.transformer.padded_mask": {
+        "padded_mask: causal_mask(n, m, window, present.device)  ->  causal_mask(n, m, window)": (
+            ON_THE_CPU
+        ),
+        "padded_mask: torch.arange(m - n, m, device=present.device)  ->  torch.arange(m - n, m)": (
+            ON_THE_CPU
+        ),
+        "padded_mask: torch.arange(m, device=present.device)  ->  torch.arange(m)": ON_THE_CPU,
+        "causal_mask: torch.arange(m - n, m, device=device)  ->  torch.arange(m - n, m)": (
+            ON_THE_CPU
+        ),
+        "causal_mask: torch.arange(m, device=device)  ->  torch.arange(m)": ON_THE_CPU,
+        "causal_mask: back >= 0  ->  back > 0": "each query is let see itself afterwards",
+        "causal_mask: 0  ->  1": "each query is let see itself afterwards",
+    },
+    "language.transformer.packed_positions": {
+        "packed_positions: torch.arange(segments.shape[1], device=segments.device)  ->  "
+        "torch.arange(segments.shape[1])": ON_THE_CPU,
+        "packed_positions: 0  ->  -1": "the first start, 0, is the largest of both",
+    },
     "deep.policy_gradient.policy_gradient_loss": TAKEN,
     "deep.policy_gradient.weighted_policy_loss": TAKEN,
 }
@@ -408,5 +455,6 @@ EXEMPT: dict[str, dict[str, str]] = {
 
 ELSEWHERE = {
     "rlcourse._check": "argument checks, with tests of their own; the cases show what is refused",
+    "rlcourse.language.numbers": "in float64 it changes nothing; tested on its own in 16 bits",
     "rlcourse.tabular.linear": "a fast linear solver, tested on its own against a dense solve",
 }

@@ -40,7 +40,7 @@ def padded_mask(present: Tensor, n: int, window: int | None = None) -> Tensor:
     The N queries are the last of the M tokens.
     """
     m = present.shape[1]
-    seen = causal_mask(n, m, window, present.device) & present[:, None, :].bool()
+    seen = causal_mask(n, m, window, present.device) & present[:, None].bool()
     itself = torch.arange(m - n, m, device=present.device)[:, None] == torch.arange(
         m, device=present.device
     )
@@ -65,6 +65,6 @@ def padded_positions(present: Tensor) -> Tensor:
 def packed_positions(segments: Tensor) -> Tensor:
     """(B, T): the place within the segment, counted from 0 anew where the segment changes."""
     t = torch.arange(segments.shape[1], device=segments.device)
-    starts = torch.ones_like(segments, dtype=torch.bool)
-    starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    return t - torch.where(starts, t, 0).cummax(1).values
+    start = torch.zeros_like(segments)
+    start[:, 1:] = torch.where(segments[:, 1:] != segments[:, :-1], t[1:], 0)
+    return t - start.cummax(1).values

@@ -36,11 +36,16 @@ class Llama3Scaling(NamedTuple):
     original: int
 
 
-def frequencies(size: int, theta: float, scaling: Llama3Scaling | None = None) -> Tensor:
+def frequencies(size: int, theta: float) -> Tensor:
     """ω (D/2,), radians a position, in float64  (eq-rotary)."""
-    omega = theta ** -(torch.arange(0, size, 2, dtype=torch.float64) / size)
-    if scaling is None:
-        return omega
+    return theta ** -(torch.arange(0, size, 2, dtype=torch.float64) / size)
+
+
+def stretched(omega: Tensor, scaling: Llama3Scaling) -> Tensor:
+    """ω (D/2,) slowed down `factor` times where a turn takes long, and not at all where it's quick.
+
+    Source: Llama 3.1's `apply_scaling`.
+    """
     turns = scaling.original * omega / (2 * math.pi)
     kept = ((turns - scaling.low) / (scaling.high - scaling.low)).clamp(0, 1)
     return omega * (kept + (1 - kept) / scaling.factor)
@@ -63,12 +68,11 @@ def rotate(x: Tensor, positions: Tensor, theta: float) -> Tensor:
 
     x (..., T, D), positions (..., T) of numbers, broadcasting against x without its last axis.
     """
-    cos, sin = cos_sin(positions, frequencies(x.shape[-1], theta))
-    kind = wide(x.dtype)
-    return turn(x, cos.to(kind), sin.to(kind))
+    return turn(x, *cos_sin(positions, frequencies(x.shape[-1], theta)))
 
 
 @lru_cache(maxsize=64)
 def cached_frequencies(size: int, theta: float, scaling: Llama3Scaling | None) -> Tensor:
-    """`frequencies`, made once for a model: never write to it."""
-    return frequencies(size, theta, scaling)
+    """The frequencies of a model, made once: never write to them."""
+    omega = frequencies(size, theta)
+    return omega if scaling is None else stretched(omega, scaling)

@@ -8,11 +8,13 @@ import pytest
 
 from rlcourse import results
 from rlcourse.figures.language.next_tokens import NAMED, NODES, ROOTS, recorded_next_tokens
+from rlcourse.playgrounds import DecodingPlayground
 from rlcourse.playgrounds.decoding import (
     PROMPTS,
     ROWS,
     Settings,
     choices,
+    described,
     logits,
     other,
     recorded,
@@ -233,3 +235,63 @@ def test_copied_code_prints_the_same_numbers(evaluate, cases, capsys):
             f"the first has p = {want.p[0]:.4f}",
             f"u = {w.u:g} draws token {want.token}",
         ]
+
+
+# ------------------------------------------------------------------------------- the object
+
+
+def test_the_table_shows_the_likeliest_tokens_and_the_others():
+    table, now = DecodingPlayground().fallback(), solve(Settings())
+    z, names = logits(Settings().context), recorded()["contexts"][Settings().context]["names"]
+    assert table.count("<tr>") == 1 + ROWS + 1
+    assert f"<tr><td>“{names[0]}”<td>{z[0]:.2f}<td>{now.own[0]:.3f}<td>{now.p[0]:.3f}" in table
+    assert f"<tr><td>1012 others<td><td>{now.own[ROWS:].sum():.3f}" in table
+    assert f"which keep {now.kept.sum()}" in table
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "temperature 1.5, top-p 0.9"),
+        ({"first": "cuts", "penalty": 1.2}, "penalty 1.2, top-p 0.9, temperature 1.5"),
+        (
+            {"top_k": 3, "min_p": 0.1, "top_p": 1.0, "temperature": 0.0},
+            "temperature 0, top-k 3, min-p 0.1",
+        ),
+    ],
+)
+def test_the_table_names_what_acts_in_its_order(settings, words):
+    assert described(Settings(temperature=1.5, top_p=0.9)._replace(**settings)) == words
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"context": 20}, "context must be an integer from 0 to 19, got 20"),
+        ({"temperature": -0.1}, r"temperature must lie in \[0, 2.5\], got -0.1"),
+        ({"temperature": float("nan")}, r"temperature must lie in \[0, 2.5\]"),
+        ({"top_k": 41}, "top_k must be an integer from 0 to 40, got 41"),
+        ({"top_k": 1.5}, "top_k must be an integer from 0 to 40, got 1.5"),
+        ({"top_p": 0.0}, r"top_p must lie in \[0.05, 1\], got 0.0"),
+        ({"min_p": 0.6}, r"min_p must lie in \[0, 0.5\], got 0.6"),
+        ({"penalty": 0.9}, r"penalty must lie in \[1, 2\], got 0.9"),
+        ({"u": 1.0}, r"u must lie in \[0, 0.999\], got 1.0"),
+        ({"first": "top_k"}, r"first must be one of \('temperature', 'cuts'\), got 'top_k'"),
+        ({"moved": [(12, 0.0)]}, "moved must name places from 0 to 11, got 12"),
+        ({"moved": [(1, 30.0)]}, r"moved must lie in \[-20, 20\], got 30.0"),
+        ({"beams": 4}, r"settings must be among .* got \['beams'\]"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        DecodingPlayground(**settings)
+
+
+def test_only_the_default_asks_its_questions():
+    assert DecodingPlayground(context=3).data()["prompts"] == []
+
+
+def test_the_data_of_a_figure_with_moved_logits_can_be_drawn():
+    figure = DecodingPlayground(moved=[(2, 4.5)], u=0.25)
+    assert figure.data()["settings"]["moved"] == ((2, 4.5),)
+    assert "moved=((2, 4.5),)" in repr(figure)

@@ -7,7 +7,7 @@ vocabulary.
 
 import heapq
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ from torch import Tensor
 from rlcourse.figures.language.psalmist import Psalmist, digest, psalmist
 
 ROOTS = {
-    "a choice": "And Abraham",
+    "choice": "And Abraham",
     "flat": "He that hath an",
-    "a word again": "Holy, holy,",
-    "a verse's end": "Praise ye the LORD.",
+    "repeated": "Holy, holy,",
+    "verse's end": "Praise ye the LORD.",
 }
 """What is special about a text, and the text; the end token of the verse before stands in front."""
 NAMED, NODES = 40, 5
@@ -64,7 +64,7 @@ def tree(model: Psalmist, name: str) -> list[Node]:
 
 def logits(model: Psalmist, tokens: list[int]) -> Tensor:
     """The logits (V,) of what follows, in float64."""
-    return model.model(torch.tensor([tokens]))[0, -1].double()
+    return cast(Tensor, model.model(torch.tensor([tokens]))[0, -1].double())
 
 
 def ranked(z: Tensor) -> Tensor:

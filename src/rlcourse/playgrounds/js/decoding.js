@@ -170,7 +170,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
 
   const ui = frame(host, {
     title: data.title ?? "Which tokens may come next, and which comes?",
-    lead: [`After a text a small model gives each of ${V} tokens a logit `, math("z"), ". A temperature reshapes them, cuts throw tokens out, and a uniform number ", math("u"), " draws one. Drag a row sideways to move its logit, and ", math("u"), " below."],
+    lead: [`After a text a small model gives each of ${V} tokens a logit `, math("z"), ". A temperature ", math("T"), " reshapes them, cuts throw tokens out, and a uniform number ", math("u"), " draws one. Drag a row sideways to move its logit, and ", math("u"), " below."],
     css: STYLE,
   });
 
@@ -281,8 +281,14 @@ export function mount(host, data, { onState = () => {} } = {}) {
   }
 
   // --- drawing
-  const written = (i) => (contexts[i].parent === null ? roots.find(([, , first]) => first === i)[1] : written(contexts[i].parent) + data.names[contexts[contexts[i].parent].names[contexts[i].chosen]]);
-  const origin = (i) => (contexts[i].parent === null ? i : origin(contexts[i].parent));
+  function written(i) {
+    const { parent, chosen } = contexts[i];
+    return parent === null ? roots.find(([, , first]) => first === i)[1] : written(parent) + data.names[contexts[parent].names[chosen]];
+  }
+
+  function origin(i) {
+    return contexts[i].parent === null ? i : origin(contexts[i].parent);
+  }
 
   function drawAll() {
     root.set(origin(w.context));
@@ -413,7 +419,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const told = here().seen.includes(i) && w.penalty > 1;
     const tokens = now.count === 1 ? "1 token" : `${now.count} tokens`;
     sums.replaceChildren(
-      lines(`“${seenAs(names()[i])}”: z = ${num(raw)}${told ? "" : ","}`, told && (raw > 0 ? `/ ${num(w.penalty)} = ${num(z)}` : `× ${num(w.penalty)} = ${num(z)}`), told && "since it stands in the text;", T > 0 && `z/T = ${num(z)}/${num(T)} = ${num(z / T)}`),
+      lines(`“${seenAs(names()[i])}”: z = ${num(raw)}${told ? "" : ","}`, told && (raw > 0 ? `/ ${num(w.penalty)} = ${num(z)}` : `× ${num(w.penalty)} = ${num(z)}`), told && "since it stood before;", T > 0 && `z/T = ${num(z)}/${num(T)} = ${num(z / T)}`),
       lines(T > 0 ? `exp(z/T)/Σ = ${num(now.before[i], 4)}` : "T = 0: the largest z takes all", `with Σ over all ${V}`),
       lines(`kept: ${tokens}`, `that hold ${num(held, 4)}`),
       lines(now.kept[i] ? `drawn with ${num(now.before[i], 4)}/${num(held, 4)} = ${num(now.p[i], 4)}` : "cut: drawn never"),

@@ -125,8 +125,8 @@ def draw_maps(data: Maps, shown: tuple[int, int]) -> go.Figure:
     ticks = {"tickvals": labels, "ticktext": data.tokens, "fixedrange": True}
     figure.update_layout(
         meta={"alt": "Attention of one head: each row a token, each column a token it looks at."},
-        height=560,
-        margin={"l": 60, "r": 0, "t": 10, "b": 0},
+        height=620,
+        margin={"l": 60, "r": 0, "t": 10, "b": 60},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 12, "color": GREY},

@@ -9,8 +9,9 @@ Shapes: M tokens of the whole text, V vocabulary.
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +81,16 @@ def continued(
             break
         written += ids
     return tokenizer.decode(written)
+
+
+def samples(psalmist: Psalmist, prompts: Sequence[str], temperature: float = 0.7) -> str:
+    """A verse for each prompt, wrapped; number i is drawn with seed i."""
+    drawn = (
+        continued(psalmist, prompt, temperature=temperature,
+                  generator=torch.Generator().manual_seed(i))
+        for i, prompt in enumerate(prompts)
+    )  # fmt: skip
+    return "\n".join(fill(f"· {text}", 72, subsequent_indent="  ") for text in drawn)
 
 
 def digest(state: dict[str, Tensor]) -> str:

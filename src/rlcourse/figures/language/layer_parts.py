@@ -181,6 +181,13 @@ def draw_angles(data: Angles) -> Picture:
 # ------------------------------------------------------------------------------- activations
 
 
+ACTIVATIONS = {
+    "ReLU": (activations.relu, activations.relu_slope),
+    "GELU": (activations.gelu, activations.gelu_slope),
+    "Swish": (activations.swish, activations.swish_slope),
+}
+
+
 class Curve(NamedTuple):
     """An activation function over z (Z,): its value and its slope, (Z,) each."""
 
@@ -192,15 +199,20 @@ class Curve(NamedTuple):
 def data_activations() -> dict[str, Curve]:
     """ReLU, GELU and Swish between -4 and 4."""
     z = torch.linspace(-4, 4, 161, dtype=torch.float64)
-    pairs = {
-        "ReLU": (activations.relu, activations.relu_slope),
-        "GELU": (activations.gelu, activations.gelu_slope),
-        "Swish": (activations.swish, activations.swish_slope),
-    }
     return {
         name: Curve(z.numpy(), value(z).numpy(), slope(z).numpy())
-        for name, (value, slope) in pairs.items()
+        for name, (value, slope) in ACTIVATIONS.items()
     }
+
+
+def table_of_activations() -> str:
+    """Values and slopes at a few points, as text."""
+    lines = ["        value at -1   slope at -1   at 0   at 1"]
+    for name, (value, slope) in ACTIVATIONS.items():
+        z = torch.tensor([-1.0, 0.0, 1.0])
+        low, (left, middle, right) = float(value(z)[0]), slope(z).tolist()
+        lines.append(f"{name:<8}{low:>11.2f}{left:>14.2f}{middle:>7.2f}{right:>7.2f}")
+    return "\n".join(lines)
 
 
 def draw_activations(data: dict[str, Curve]) -> Picture:

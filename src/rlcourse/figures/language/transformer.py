@@ -51,6 +51,18 @@ def data_sizes() -> dict[str, Size]:
     }
 
 
+def table_of_sizes(sizes: dict[str, Size]) -> str:
+    """The sizes as text, with the cache of 32 768 tokens."""
+    lines = [
+        "              heads of q / k       parameters   bytes a token   GiB for 32 768 tokens"
+    ]
+    for name, size in sizes.items():
+        c = PUBLISHED[name]
+        heads, long = f"{c.heads} / {c.kv_heads}", size.cache * 32768 / 2**30
+        lines.append(f"{name:<13}{heads:>15}{size.parameters:>17,}{size.cache:>16,}{long:>24.1f}")
+    return "\n".join(lines).replace(",", " ")
+
+
 def bytes_a_token(c: Config) -> int:
     """Keys and values of a token in 16 bits: 2 · L · G · D numbers of 2 bytes."""
     return 2 * c.layers * c.kv_heads * c.head_dim * 2

@@ -396,13 +396,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "turn: x.to(wide(x.dtype))  ->  x": DOUBLE,
         "turn: x.to(wide(x.dtype))  ->  x.to()": DOUBLE,
         "turn: wide(x.dtype)  ->  x.dtype": DOUBLE,
-        "turn: x  ->  sin  in  a, b = x.to(wide(x.dtype)).chunk(2, -1)  (no. 2)": DOUBLE,
-        "turn: torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)  ->  "
-        "torch.cat([a * cos - b * sin, b * cos + a * sin], -1)": DOUBLE,
-        "turn: torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)  ->  "
-        "torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to()": DOUBLE,
-        "turn: x  ->  sin  in  return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)"
-        ".to(x.dtype)": DOUBLE,
+        "turn: x  ->  sin  in  z = x.to(wide(x.dtype))  (no. 2)": DOUBLE,
+        "turn: torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin).to(x.dtype)  ->  "
+        "torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)": DOUBLE,
+        "turn: torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin).to(x.dtype)  ->  "
+        "torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin).to()": DOUBLE,
+        "turn: torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)  ->  "
+        "torch.addcmul(z * cos, sin, z.roll(x.shape[-1] // 2, -1))": "a product commutes",
+        "turn: x  ->  sin  in  return torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)"
+        ".to(x.dtype)": "sin has D numbers too",
+        "turn: x  ->  sin  in  return torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin)"
+        ".to(x.dtype)  (no. 2)": DOUBLE,
         "cos_sin: omega.to(positions.device)  ->  omega": ON_THE_CPU,
         "cos_sin: omega.to(positions.device)  ->  omega.to()": ON_THE_CPU,
         "cos_sin: positions  ->  omega  in  angle = positions[..., None] * "
@@ -427,6 +431,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "packed_positions: torch.arange(segments.shape[1], device=segments.device)  ->  "
         "torch.arange(segments.shape[1])": ON_THE_CPU,
         "packed_positions: 0  ->  -1": "the first start, 0, is the largest of both",
+    },
+    "language.decoding.penalise_repetition": {
+        "penalise_repetition: logits > 0  ->  logits >= 0": "0 is 0, multiplied or divided",
+    },
+    "language.decoding.sampled_log_probs": {
+        "sampled_log_probs: 0  ->  -1": "of one column, the first is the last",
+    },
+    "language.decoding.left_pad": {
+        "left_pad: if not prompts:  ->  if False:": "max of nothing raises ValueError too",
     },
     "deep.policy_gradient.policy_gradient_loss": TAKEN,
     "deep.policy_gradient.weighted_policy_loss": TAKEN,

@@ -51,7 +51,7 @@ def test_a_float32_angle_is_wrong_far_out():
     worst = {}
     for last in (4096, 131_071):
         place = torch.arange(last - 500, last)
-        exact = rotary.cos_sin(place, omega)[0]
+        exact = rotary.cos_sin(place, omega)[0][:, :64]
         single = (place.float()[:, None] * omega.float()).cos()
         worst[last] = float((exact - single).abs().max())
     assert 5e-5 < worst[4096] < 5e-4

@@ -92,11 +92,12 @@ def test_the_default_order_is_that_of_hugging_face_and_does_nothing_by_default()
     assert torch.equal(process(z, tokens, s), sampling.keep_min_p(steps, 0.05))
 
 
-def test_temperature_zero_leaves_the_likeliest_alone():
+def test_without_a_uniform_the_likeliest_token_is_certain():
     z, row = draw(3, 5), torch.zeros(3, 1, dtype=torch.long)
-    found = process(z, row, sampling.GREEDY)
-    assert kept(found) == [{int(i)} for i in z.argmax(-1)]
-    assert torch.equal(sampling.sampled_log_probs(found, z.argmax(-1)), torch.zeros(3).double())
+    assert torch.equal(process(z, row, sampling.GREEDY), z)
+    tokens, log_probs = sampling.draw(z, None)
+    assert torch.equal(tokens, z.argmax(-1))
+    assert torch.equal(log_probs, torch.zeros(3).double())
 
 
 def test_tokens_are_chosen_as_often_as_they_are_likely():

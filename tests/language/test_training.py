@@ -147,7 +147,7 @@ def test_a_run_stops_at_its_end() -> None:
 
 def test_the_bar_shows_the_loss_and_the_steps() -> None:
     stream = io.StringIO()
-    train(started(), 20, progress=training.loss_bar(stream=stream))
+    train(started(), 20, progress=training.loss_bar(stream))
     last = stream.getvalue().split("\r")[-1]
     assert "] 20/20  loss 1." in last
     assert last.endswith("\n")

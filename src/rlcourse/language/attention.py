@@ -4,8 +4,8 @@
 
 Query head h reads key head h // (H/G)                                  (eq-grouped-attention)
 
-A decoder is handed its attention: any function of q (B, H, N, D), k and v (B, G, M, D) and a mask,
-Boolean and broadcasting to (B, H, N, M), or None for causal with the last query at the last key.
+A decoder is handed its attention: any function of q (B, H, N, D), k and v (B, G, M, D) and a
+Boolean mask (B, 1, N, M) or (N, M), or None for causal with the last query at the last key.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,14 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q·k / √D) v over the keys that are seen, by PyTorch  (eq-grouped-attention)."""
-    n, m = q.shape[2], k.shape[2]
-    if mask is None and 1 < n < m:
+    """softmax(q·k / √D) v over the keys that are seen, by PyTorch  (eq-grouped-attention).
+
+    The mask is (N, M) or (B, 1, N, M): one for all heads.
+    """
+    n, m, g = q.shape[2], k.shape[2], k.shape[1]
+    if n == 1:  # all queries of a group see the same keys: let them be rows of one product
+        rows = q.reshape(q.shape[0], g, -1, q.shape[3])
+        return F.scaled_dot_product_attention(rows, k, v, mask).reshape(q.shape)
+    if mask is None and n < m:
         mask = causal_mask(n, m, device=q.device)
-    whole = mask is None and n == m
-    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=whole, enable_gqa=True)
+    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, enable_gqa=True)

@@ -43,7 +43,7 @@ def beam_step(scores: Tensor, log_probs: Tensor, n: int) -> BeamStep:
     it. Of equals the one with the lower beam comes first, then the one with the lower token.
     """
     total = (scores[..., None] + log_probs).flatten(1)
-    best = total.sort(dim=1, descending=True, stable=True)
+    best = total.sort(stable=True, descending=True)
     flat = best.indices[:, :n]
     size = log_probs.shape[-1]
     return BeamStep(best.values[:, :n], flat // size, flat % size)

@@ -19,3 +19,22 @@ class Cache:
         self.k[layer, :, :, self.length : end] = k
         self.v[layer, :, :, self.length : end] = v
         return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
+
+
+def new_positions(
+    tokens: Tensor, positions: Tensor | None, cache: Cache | None, most: int
+) -> Tensor:
+    """Where new tokens (B, N) stand: positions (B, N) as given, else counted on from the cache.
+
+    Raises ValueError where there is no token, one stands at `most` or beyond, or the cache is full.
+    """
+    if tokens.dim() != 2 or not tokens.numel():
+        raise ValueError(f"tokens must have shape (B, N) with N >= 1, got {tuple(tokens.shape)}")
+    n, start = tokens.shape[1], cache.length if cache else 0
+    if positions is None:
+        positions = torch.arange(start, start + n, device=tokens.device)[None]
+    if (last := int(positions.max())) >= most:
+        raise ValueError(f"tokens must stand at positions up to {most - 1}, got one at {last}")
+    if cache and start + n > (room := cache.k.shape[3]):
+        raise ValueError(f"cache has room for {room} tokens, got {start} and {n} new ones")
+    return positions

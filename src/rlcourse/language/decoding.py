@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from rlcourse.language.attention import Attention, sdpa
 from rlcourse.language.masks import padded_mask, padded_positions
 from rlcourse.language.numbers import wide
-from rlcourse.language.sampling import Sampling, choose, process, sampled_log_probs
+from rlcourse.language.sampling import Sampling, draw, process
 from rlcourse.language.transformer import Decoder
 
 
@@ -57,7 +57,7 @@ def left_pad(prompts: Sequence[Sequence[int]], pad: int) -> Padded:
 
     Raises ValueError where there is no prompt, or a prompt has no token.
     """
-    if not len(prompts):
+    if not prompts:
         raise ValueError("prompts must not be empty, got none")
     lengths = [len(prompt) for prompt in prompts]
     if not all(lengths):
@@ -74,8 +74,8 @@ def response_mask(response: Tensor, eos: Sequence[int]) -> Tensor:
     response (B, R); eos: the tokens that end a text. It looks at places, not at what padding is
     made of: a model whose padding is its end-of-text token still learns to stop.
     """
-    ends = torch.isin(response, torch.tensor([*eos], dtype=response.dtype))
-    return ends.long().cumsum(1) - ends.long() == 0
+    ends = torch.isin(response, response.new_tensor(eos))
+    return ends.cumsum(1) <= ends
 
 
 @torch.no_grad()
@@ -100,16 +100,18 @@ def generate(
     batch, start = tokens.shape
     end = start + max_tokens
     check_request(model, prompts, (pad, *eos), max_tokens)
-    if generator is None and sampling.temperature > 0:
-        raise ValueError("generator must be given unless temperature is 0, got None")
-    uniform = torch.rand(batch, max_tokens, generator=generator, dtype=torch.float64)
+    uniform = None
+    if sampling.temperature > 0:
+        if generator is None:
+            raise ValueError("generator must be given unless temperature is 0, got None")
+        uniform = torch.rand(batch, max_tokens, generator=generator, dtype=torch.float64)
     tokens = torch.cat([tokens, tokens.new_full((batch, max_tokens), pad)], 1)
     present = torch.cat([present, present.new_ones(batch, max_tokens)], 1)
     even = bool(present.all())
     places, cache = padded_positions(present), model.cache(batch, end)
     kind = wide(model.head.dtype)
     log_probs = torch.zeros(batch, max_tokens, dtype=kind)
-    ends, alive = tokens.new_tensor([*eos]), torch.ones(batch, dtype=torch.bool)
+    ends, alive = tokens.new_tensor(eos), torch.ones(batch, dtype=torch.bool)
     new = slice(0, start)
     for t in range(start, end):
         mask = None if even else padded_mask(present[:, :t], t - new.start)
@@ -118,9 +120,9 @@ def generate(
         )
         logits = F.linear(states[:, -1], model.head).to(kind)
         z = process(logits, tokens[:, :t], sampling, present[:, :t])
-        drawn = choose(z.softmax(-1), uniform[:, t - start])
+        drawn, log_prob = draw(z, None if uniform is None else uniform[:, t - start])
         tokens[:, t] = torch.where(alive, drawn, pad)
-        log_probs[:, t - start] = torch.where(alive, sampled_log_probs(z, drawn), 0)
+        log_probs[:, t - start] = torch.where(alive, log_prob, 0)
         alive = alive & ~torch.isin(drawn, ends)
         new = slice(t, t + 1)
         if not alive.any():

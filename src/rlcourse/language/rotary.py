@@ -52,15 +52,22 @@ def stretched(omega: Tensor, scaling: Llama3Scaling) -> Tensor:
 
 
 def cos_sin(positions: Tensor, omega: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of p ω: positions (...) and omega (D/2,) -> (..., D/2), in float64."""
+    """cos and sin of p ω for both numbers of each pair: (..., D) each, in float64.
+
+    positions (...), omega (D/2,). The sine is negative for the first of a pair.
+    """
     angle = positions[..., None] * omega.to(positions.device)
-    return angle.cos(), angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (..., D) with its pairs turned; cos and sin (..., D/2) broadcast. In float32 at least."""
-    a, b = x.to(wide(x.dtype)).chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
+    """x (..., D) with its pairs turned: x cos + (the other of the pair) sin. In float32 at least.
+
+    cos and sin (..., D) broadcast, as `cos_sin` gives them.
+    """
+    z = x.to(wide(x.dtype))
+    return torch.addcmul(z * cos, z.roll(x.shape[-1] // 2, -1), sin).to(x.dtype)
 
 
 def rotate(x: Tensor, positions: Tensor, theta: float) -> Tensor:

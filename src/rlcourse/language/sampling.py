@@ -75,7 +75,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     The token with which the sum reaches p is kept, so at least one is. Of equals the first counts
     as the likelier. logits (..., V), 0 < p <= 1.
     """
-    sorted_logits, order = logits.sort(dim=-1, descending=True, stable=True)
+    sorted_logits, order = logits.sort(stable=True, descending=True)
     share = sorted_logits.softmax(-1)
     before = share.cumsum(-1) - share
     cut = torch.empty_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
@@ -116,8 +116,8 @@ def process(
 ) -> Tensor:
     """The logits (B, V) that are drawn from, -inf where nothing can be drawn.
 
-    tokens (B, T) and present as in `penalise_repetition`. `order` names each step once. With
-    temperature 0 the likeliest token alone is left. Raises ValueError for another order.
+    tokens (B, T) and present as in `penalise_repetition`. `order` names each step once; a
+    temperature of 0 is left to `draw`. Raises ValueError for another order.
     """
     if sorted(order) != sorted(ORDER):
         raise ValueError(f"order must hold each of {ORDER} once, got {tuple(order)}")
@@ -129,9 +129,6 @@ def process(
             logits = with_temperature(logits, value)
         elif name in CUTS and value is not None:
             logits = CUTS[name](logits, value)
-    if sampling.temperature == 0:
-        best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
-        logits = logits.masked_fill(~best, -torch.inf)
     return logits
 
 
@@ -153,3 +150,15 @@ def sampled_log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
     -inf.
     """
     return logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(-1)
+
+
+def draw(logits: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A token of each row and the log-probability with which it was drawn, (...) each.
+
+    logits (..., V) after `process`, u (...) in [0, 1). Without u it is the likeliest token, which
+    is then certain: log-probability 0.
+    """
+    if u is None:
+        return logits.argmax(-1), logits.new_zeros(logits.shape[:-1])
+    tokens = choose(logits.softmax(-1), u)
+    return tokens, sampled_log_probs(logits, tokens)

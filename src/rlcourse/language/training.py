@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -192,9 +192,9 @@ def update(run: Run, step: int) -> float:
     return float(loss.detach())
 
 
-def loss_bar(**options: Any) -> Progress:
-    """A progress bar that shows the mean of the last losses."""
-    return progress_bar(says=lambda losses: f"loss {losses.mean():.3f}", **options)
+def loss_bar(out: TextIO | None = None) -> Progress:
+    """A progress bar that shows the mean of the last losses; on stderr unless told otherwise."""
+    return progress_bar(out, says=lambda losses: f"loss {losses.mean():.3f}")
 
 
 # ------------------------------------------------------------------------------- checkpoints

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rlcourse.language.attention import Attention, sdpa
-from rlcourse.language.cache import Cache
+from rlcourse.language.cache import Cache, new_positions
 from rlcourse.language.config import Config
 from rlcourse.language.numbers import wide
 from rlcourse.language.rotary import cached_frequencies, cos_sin, turn
@@ -46,7 +46,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 class RMSNorm(nn.Module):
-    """`rms_norm` with a weight of its own."""
+    """`rms_norm` with a weight of its own, in PyTorch's fused form."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., size) -> the same shape."""
-        return rms_norm(x, self.weight, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class SelfAttention(nn.Module):
@@ -181,8 +181,9 @@ class Decoder(nn.Module):
         cache its tokens come first, and the new ones are added to it. Raises ValueError for ids
         outside the vocabulary, no token at all, and more tokens than positions or cache allow.
         """
-        positions = self._positions(tokens, positions, cache)
-        c, x = self.config, self._embed(tokens)
+        c = self.config
+        positions = new_positions(tokens, positions, cache, c.positions)
+        x = self._embed(tokens)
         omega = cached_frequencies(c.head_dim, c.theta, c.scaling)
         cos, sin = (a[:, None].to(wide(x.dtype)) for a in cos_sin(positions, omega))
         for i, block in enumerate(self.layers):
@@ -190,23 +191,6 @@ class Decoder(nn.Module):
         if cache:
             cache.length += tokens.shape[1]
         return cast(Tensor, self.norm(x))
-
-    def _positions(self, tokens: Tensor, positions: Tensor | None, cache: Cache | None) -> Tensor:
-        if tokens.dim() != 2 or not tokens.numel():
-            raise ValueError(
-                f"tokens must have shape (B, N) with N >= 1, got {tuple(tokens.shape)}"
-            )
-        start = cache.length if cache else 0
-        if positions is None:
-            positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]
-        last, most = int(positions.max()), self.config.positions - 1
-        if last > most:
-            raise ValueError(f"tokens must stand at positions up to {most}, got one at {last}")
-        if cache and start + tokens.shape[1] > (room := cache.k.shape[3]):
-            raise ValueError(
-                f"cache has room for {room} tokens, got {start} and {tokens.shape[1]} new ones"
-            )
-        return positions
 
     def _embed(self, tokens: Tensor) -> Tensor:
         try:

@@ -201,7 +201,8 @@ def test_rotate_is_exact_at_far_positions(rng):
 
 def turned(x, angle):
     """Pairs of halves turned by angles (..., D/2)."""
-    return rotary.turn(x, angle.cos(), angle.sin())
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
 
 
 def angles(x, positions, theta):

@@ -390,8 +390,8 @@ def data_sides(most: int = 12) -> dict[str, str]:
     All three hide the padding and count positions rightly, and read the last column.
     """
     model, tokenizer = psalmist()
-    short, long = ([tokenizer.eos, *tokenizer.encode(x)] for x in ("And God", LONG))
-    gap = [tokenizer.pad] * (len(long) - len(short))
+    short, other = ([tokenizer.eos, *tokenizer.encode(x)] for x in ("And God", LONG))
+    gap = [tokenizer.pad] * (len(other) - len(short))
     layouts = {
         "alone": short,
         "padded on the left": gap + short,

@@ -132,6 +132,7 @@ def test_the_end_of_a_verse_is_a_token_and_ends_it(page):
     assert page.get_by_role("button", name="The verse ends").is_disabled()
     assert page.locator(".text mark").text_content().strip() == "⟨end⟩"
     assert story(page).startswith("Temperature 0 takes the likeliest token")
+    assert "T = 0: the largest z is taken for certain" in page.locator(".sum").inner_text()
     assert state(page)["p"] == [1] + [0] * (ROWS - 1)
 
 

@@ -3,7 +3,7 @@ import { button, choice, copyButton, copyOf, frame, h, key, lines, math, mountAl
 
 // ------------------------------------------------------------------ model: as rlcourse.language.sampling
 const ROWS = 12; // tokens with a row of their own
-const BEST = -Infinity;
+const CUT = -Infinity;
 
 /** The logits of the whole vocabulary, about the largest first. */
 export function unpack({ top, others: [start, ...counts] }) {
@@ -13,7 +13,7 @@ export function unpack({ top, others: [start, ...counts] }) {
 }
 
 export function softmax(z) {
-  const most = z.reduce((a, b) => Math.max(a, b), BEST);
+  const most = z.reduce((a, b) => Math.max(a, b), CUT);
   const e = z.map((x) => Math.exp(x - most));
   const sum = e.reduce((a, b) => a + b, 0);
   return e.map((x) => x / sum);
@@ -27,7 +27,7 @@ export function penalise(z, seen, c) {
   return out;
 }
 
-const keep = (z, kept) => z.map((x, i) => (kept(x, i) ? x : BEST));
+const keep = (z, kept) => z.map((x, i) => (kept(x, i) ? x : CUT));
 
 export function keepTopK(z, k) {
   const least = [...z].sort((a, b) => b - a)[Math.min(k, z.length) - 1];
@@ -86,7 +86,7 @@ export function choose(p, u) {
 /** exp(entropy): among how many equally likely tokens the choice would be as uncertain. */
 export const choices = (p) => Math.exp(-p.reduce((sum, x) => (x > 0 ? sum + x * Math.log(x) : sum), 0));
 
-export const count = (z) => z.filter((x) => x > BEST).length;
+export const count = (z) => z.filter((x) => x > CUT).length;
 
 /** All that the figure shows of one setting. */
 export function solve(context, w) {
@@ -96,7 +96,7 @@ export function solve(context, w) {
   const out = process(free, context.seen, w);
   const p = drawnFrom(out, w.temperature);
   const before = w.temperature > 0 ? softmax(withTemperature(penalised, w.temperature)) : p;
-  return { z, free, penalised, before, p, own: softmax(z), kept: out.map((x) => x > BEST), count: count(out), otherwise: count(process(free, context.seen, w, other)), token: choose(p, w.u) };
+  return { z, free, penalised, before, p, own: softmax(z), kept: out.map((x) => x > CUT), count: count(out), otherwise: count(process(free, context.seen, w, other)), token: choose(p, w.u) };
 }
 
 export function python(w) {
@@ -133,7 +133,7 @@ const STYLE = `
 path.limit, .legend path.limit { stroke: var(--warm); stroke-width: 2.2; stroke-dasharray: 5 3; } .hill { fill: rgb(var(--pos)); fill-opacity: .75; }
 .part0 { fill: rgb(var(--pos) / .2); stroke: var(--card); stroke-width: 1.5; } .part0.odd { fill: rgb(var(--pos) / .34); } .part0.hit { fill: rgb(var(--pos)); fill-opacity: .95; } .strip text.in { fill: var(--ink); } .strip text.in.hit { fill: var(--on-accent); font-weight: 700; } .rest { stroke: var(--edge); stroke-width: 1; }
 path.u { stroke: var(--warm); stroke-width: 2.6; } .drop { fill: var(--warm); } .dec .sum { margin: 0; } .dec .sum p + p { margin-top: .4rem; }
-.dec .row { gap: .5rem; } .legend rect { stroke-width: 1; } .dec .legend { margin-top: .3rem; }
+.dec .row { gap: .5rem; } .dec button:disabled { color: var(--mut); border-style: dashed; cursor: default; } .legend rect { stroke-width: 1; } .dec .legend { margin-top: .3rem; }
 @container (max-width: 559px) { .story { min-height: 4.3em; } }
 @container (min-width: 560px) { .even { grid-template-columns: 1fr 1fr; gap: .9rem 1.4rem; } }
 @media (prefers-reduced-motion: reduce) { .bar { transition: none; } }
@@ -309,7 +309,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const end = name === "<end>";
     words.replaceChildren(h("span", { class: "note" }, "⟨end⟩ "), written(w.context), h("mark", {}, name === null ? " …" : end ? " ⟨end⟩" : name));
     add.disabled = next() === null;
-    add.textContent = add.disabled ? (end ? "The verse ends" : "No text recorded here") : `Append “${name}”`;
+    add.textContent = add.disabled ? (end ? "The verse ends" : "No text recorded here") : `Append “${name.trim()}”`;
     back.disabled = here().parent === null;
     const cuts = [w.top_k && "top-k", w.top_p < 1 && "top-p", w.min_p && "min-p"].filter(Boolean);
     const all = cuts.length > 1 ? `${cuts.slice(0, -1).join(", ")} and ${cuts.at(-1)}` : cuts[0];
@@ -411,7 +411,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
           7.2 * words.length + 6 < wide && label(`in ${mineToo ? "hit" : ""}`, start + wide / 2, STOP + 18, words),
         ];
       }),
-      path("u", `M${u} 14V${STOP + 32}`),
+      path("u", `M${u} 14V${STOP + 7}`),
       s("circle", { class: "drop", cx: u, cy: 12, r: 7 }),
       label("u", u + (w.u > 0.5 ? -12 : 12), 14, `u = ${num(w.u, 3)}: ${name ? seenAs(name) : "one of the others"}`, w.u > 0.5 ? "end" : "start"),
       [0, 0.5, 1].map((t) => label("", t * W, STRIP - 2, num(t, t === 0.5 ? 1 : 0), ["start", "middle", "end"][2 * t])),
@@ -425,10 +425,14 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const told = here().seen.includes(i) && w.penalty > 1;
     const left = now.count === 1 ? "1 token" : `${now.count} tokens`;
     sums.replaceChildren(
-      lines(`“${seenAs(names()[i])}”: z = ${num(raw)}${told ? "" : ","}`, told && (raw > 0 ? `/ ${num(w.penalty)} = ${num(z)}` : `× ${num(w.penalty)} = ${num(z)}`), told && "since it stood before;", T > 0 && `z/T = ${num(z)}/${num(T)} = ${num(z / T)}`),
-      lines(T > 0 ? `exp(z/T)/Σ = ${num(now.before[i], 4)}` : "T = 0: the largest z takes all", `with Σ over all ${V}`),
-      lines(`kept: ${left}`, `that hold ${num(held, 4)}`),
-      lines(now.kept[i] ? `drawn with ${num(now.before[i], 4)}/${num(held, 4)} = ${num(now.p[i], 4)}` : "cut: drawn never"),
+      lines(`“${seenAs(names()[i])}”: z = ${num(raw)}${told || !T ? "" : ","}`, told && (raw > 0 ? `/ ${num(w.penalty)} = ${num(z)}` : `× ${num(w.penalty)} = ${num(z)}`), told && `since it stood before${T ? ";" : ""}`, T > 0 && `z/T = ${num(z)}/${num(T)} = ${num(z / T)}`),
+      ...(T > 0
+        ? [
+            lines(`exp(z/T)/Σ = ${num(now.before[i], 4)}`, `with Σ over all ${V}`),
+            lines(`kept: ${left}`, `that hold ${num(held, 4)}`),
+            lines(now.kept[i] ? `drawn with ${num(now.before[i], 4)}/${num(held, 4)} = ${num(now.p[i], 4)}` : "cut: drawn never"),
+          ]
+        : [lines("T = 0: the largest z is taken for certain,", now.p[i] ? "and it is this one" : "and it isn’t this one")]),
       lines(`as uncertain as ${whole(choices(now.p))} equal choices;`, `the model’s own: ${whole(choices(now.own))}`),
     );
   }

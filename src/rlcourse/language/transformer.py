@@ -11,9 +11,7 @@
     Qwen3        no         yes       the small ones        head_dim apart from width / heads
 
 Parameters bear the names of the hub's checkpoints, without the prefix "model.". Attention is handed
-in: any function of q (B, H, N, D), k and v (B, G, M, D) and a Boolean mask that broadcasts to
-(B, H, N, M), or None for causal with the last query at the last key.
-
+in, PyTorch's unless told otherwise: see `rlcourse.language.attention`.
 Shapes: B batch, N new tokens, M all tokens (the cached ones first), H heads of queries, G heads of
 keys, D head dimension, C model width, V vocabulary, L layers.
 Sources: Vaswani et al. (2017); Zhang and Sennrich (2019), RMSNorm; Su et al. (2021), rotary

@@ -24,7 +24,7 @@ TINY = Config(
     vocabulary=1024, width=64, layers=2, heads=4, kv_heads=2, head_dim=16, hidden=176,
     positions=1024, qk_norm=True,
 )  # fmt: skip
-LIVE = Settings(steps=200, batch=16, window=64, rate=1e-2, warm_up=20, every=50)
+LIVE = Settings(steps=140, batch=16, window=64, rate=1e-2, warm_up=15, every=35)
 
 
 class Recorded(NamedTuple):

@@ -1,6 +1,6 @@
 """What the psalmist expects after four texts, and after their likeliest continuations: recorded.
 
-The playground of decoding shows these logits. All of the vocabulary is there: the 40 largest
+The playground of decoding shows these logits. All of the vocabulary is there: the 36 largest
 logits with their tokens, in hundredths, and the others without, in tenths, counted. Shapes: V
 vocabulary.
 """
@@ -15,13 +15,13 @@ from torch import Tensor
 from rlcourse.figures.language.psalmist import Psalmist, digest, psalmist
 
 ROOTS = {
-    "choice": "And Abraham",
-    "flat": "He that hath an",
-    "repeated": "Holy, holy,",
-    "verse's end": "Praise ye the LORD.",
+    "choice": "I will praise thee, O",
+    "flat": "Woe unto you,",
+    "repeated": "The LORD shall reign for ever and",
+    "verse's end": "And the evening and the morning were the second day.",
 }
 """What is special about a text, and the text; the end token of the verse before stands in front."""
-NAMED, NODES = 40, 5
+NAMED, NODES = 36, 5
 
 
 class Node(NamedTuple):

@@ -3,7 +3,7 @@ import { button, choice, copyButton, copyOf, frame, h, key, lines, math, mountAl
 
 // ------------------------------------------------------------------ model: as rlcourse.language.sampling
 const ROWS = 12; // tokens with a row of their own
-const BEST = -Infinity;
+const CUT = -Infinity;
 
 /** The logits of the whole vocabulary, about the largest first. */
 export function unpack({ top, others: [start, ...counts] }) {
@@ -13,7 +13,7 @@ export function unpack({ top, others: [start, ...counts] }) {
 }
 
 export function softmax(z) {
-  const most = z.reduce((a, b) => Math.max(a, b), BEST);
+  const most = z.reduce((a, b) => Math.max(a, b), CUT);
   const e = z.map((x) => Math.exp(x - most));
   const sum = e.reduce((a, b) => a + b, 0);
   return e.map((x) => x / sum);
@@ -27,7 +27,7 @@ export function penalise(z, seen, c) {
   return out;
 }
 
-const keep = (z, kept) => z.map((x, i) => (kept(x, i) ? x : BEST));
+const keep = (z, kept) => z.map((x, i) => (kept(x, i) ? x : CUT));
 
 export function keepTopK(z, k) {
   const least = [...z].sort((a, b) => b - a)[Math.min(k, z.length) - 1];
@@ -67,8 +67,13 @@ export function process(z, seen, w, first = w.first) {
   if (w.top_p < 1) out = keepTopP(out, w.top_p);
   if (w.min_p) out = keepMinP(out, w.min_p);
   if (first === "cuts") heat();
-  const most = out.indexOf(out.reduce((a, b) => Math.max(a, b)));
-  return w.temperature > 0 ? out : keep(out, (_, i) => i === most);
+  return out;
+}
+
+/** What is drawn from: with temperature 0 the likeliest token alone. */
+export function drawnFrom(z, T) {
+  const best = z.indexOf(z.reduce((a, b) => Math.max(a, b)));
+  return T > 0 ? softmax(z) : z.map((_, i) => Number(i === best));
 }
 
 /** The first token at which the running sum exceeds u, the sum scaled to end at 1. */
@@ -81,7 +86,7 @@ export function choose(p, u) {
 /** exp(entropy): among how many equally likely tokens the choice would be as uncertain. */
 export const choices = (p) => Math.exp(-p.reduce((sum, x) => (x > 0 ? sum + x * Math.log(x) : sum), 0));
 
-export const count = (z) => z.filter((x) => x > BEST).length;
+export const count = (z) => z.filter((x) => x > CUT).length;
 
 /** All that the figure shows of one setting. */
 export function solve(context, w) {
@@ -89,26 +94,26 @@ export function solve(context, w) {
   const free = moved(z, w.moved);
   const penalised = w.penalty > 1 ? penalise(free, context.seen, w.penalty) : free;
   const out = process(free, context.seen, w);
-  const p = softmax(out);
-  const before = softmax(w.temperature > 0 ? withTemperature(penalised, w.temperature) : keep(penalised, (_, i) => out[i] > BEST));
-  return { z, free, penalised, before, p, own: softmax(z), kept: out.map((x) => x > BEST), count: count(out), otherwise: count(process(free, context.seen, w, other)), token: choose(p, w.u) };
+  const p = drawnFrom(out, w.temperature);
+  const before = w.temperature > 0 ? softmax(withTemperature(penalised, w.temperature)) : p;
+  return { z, free, penalised, before, p, own: softmax(z), kept: out.map((x) => x > CUT), count: count(out), otherwise: count(process(free, context.seen, w, other)), token: choose(p, w.u) };
 }
 
 export function python(w) {
   const order = w.first === "cuts" ? ["top_k", "top_p", "min_p", "temperature"] : ["temperature", "top_k", "top_p", "min_p"];
   const given = [`temperature=${w.temperature}`, w.top_k && `top_k=${w.top_k}`, w.top_p < 1 && `top_p=${w.top_p}`, w.min_p && `min_p=${w.min_p}`, w.penalty > 1 && `repetition_penalty=${w.penalty}`];
   return `import torch
-from rlcourse.language.sampling import Sampling, choose, process
-from rlcourse.playgrounds.decoding import logits, seen
+from rlcourse.language.sampling import Sampling, draw, process
+from rlcourse.playgrounds.decoding import logits, named, seen
 
 z, tokens = torch.tensor(logits(${w.context})), torch.tensor(seen(${w.context}))
 ${w.moved.map(([i, x]) => `z[${i}] = ${x}\n`).join("")}sampling = Sampling(${given.filter(Boolean).join(", ")})
 order = (${["repetition_penalty", ...order].map((name) => `"${name}"`).join(", ")})
 z = process(z[None], tokens[None], sampling, order=order)[0]
-p = z.softmax(-1)
 print(f"{z.isfinite().sum()} of {len(z)} tokens are kept")
-print(f"the first has p = {p[0]:.4f}")
-print(f"u = ${w.u} draws token {choose(p, torch.tensor(${w.u}, dtype=p.dtype))}")
+u = ${w.temperature > 0 ? `torch.tensor(${w.u}, dtype=z.dtype)` : "None"}
+token, log_p = draw(z, u)
+print(f"token {token}, {named(${w.context}, int(token))!r}, is drawn: log-probability {log_p:.4f}")
 `;
 }
 
@@ -128,7 +133,7 @@ const STYLE = `
 path.limit, .legend path.limit { stroke: var(--warm); stroke-width: 2.2; stroke-dasharray: 5 3; } .hill { fill: rgb(var(--pos)); fill-opacity: .75; }
 .part0 { fill: rgb(var(--pos) / .2); stroke: var(--card); stroke-width: 1.5; } .part0.odd { fill: rgb(var(--pos) / .34); } .part0.hit { fill: rgb(var(--pos)); fill-opacity: .95; } .strip text.in { fill: var(--ink); } .strip text.in.hit { fill: var(--on-accent); font-weight: 700; } .rest { stroke: var(--edge); stroke-width: 1; }
 path.u { stroke: var(--warm); stroke-width: 2.6; } .drop { fill: var(--warm); } .dec .sum { margin: 0; } .dec .sum p + p { margin-top: .4rem; }
-.dec .row { gap: .5rem; } .legend rect { stroke-width: 1; } .dec .legend { margin-top: .3rem; }
+.dec .row { gap: .5rem; } .dec button:disabled { color: var(--mut); border-style: dashed; cursor: default; } .legend rect { stroke-width: 1; } .dec .legend { margin-top: .3rem; }
 @container (max-width: 559px) { .story { min-height: 4.3em; } }
 @container (min-width: 560px) { .even { grid-template-columns: 1fr 1fr; gap: .9rem 1.4rem; } }
 @media (prefers-reduced-motion: reduce) { .bar { transition: none; } }
@@ -150,12 +155,13 @@ const seenAs = (name) => (name === "<end>" ? "⟨end⟩" : name.replace(/^ /, "�
 export function mount(host, data, { onState = () => {} } = {}) {
   const w = copyOf(data.settings);
   const { contexts, golden, roots } = data;
+  const tokens = data.names.split("|");
   let now; // what solve() found
   let picked = 0; // the row of which the numbers are shown
   let W = 640; // width of the pictures in CSS pixels, so that their text keeps its size
   let scale; // of the logits: {lo, hi}
   const here = () => contexts[w.context];
-  const names = () => here().names.map((i) => data.names[i]);
+  const names = () => here().names.map((i) => tokens[i]);
   const V = unpack(here()).length;
   compute();
   const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.max(1, Math.abs(b));
@@ -170,7 +176,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
 
   const ui = frame(host, {
     title: data.title ?? "Which tokens may come next, and which comes?",
-    lead: [`After a text a small model gives each of ${V} tokens a logit `, math("z"), ". A temperature ", math("T"), " reshapes them, cuts throw tokens out, and a uniform number ", math("u"), " draws one. Drag a row sideways to move its logit, and ", math("u"), " below."],
+    lead: [`After a text, a small model that learned from verses gives each of ${V} tokens a logit `, math("z"), ". A temperature ", math("T"), " reshapes them, cuts throw tokens out, and a uniform number ", math("u"), " draws one. Drag a row sideways to move its logit, and ", math("u"), " below."],
     css: STYLE,
   });
 
@@ -250,7 +256,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
       story,
       h("div", {},
         over(rows, (px, py) => (pick(Math.floor((py - HEAD) / ROW)), [px, now.free[picked], picked]), ([px, z, i], to) => Math.abs(to - px) > 3 && pull(i, z + ((to - px) * (scale.hi - scale.lo)) / (lane().right - lane().left))),
-        h("p", { class: "legend" }, h("span", {}, sample("own"), " the model’s own"), h("span", {}, sample("lost", hatch("d3")), " of it, cut"), h("span", {}, sample("bar"), " drawn from"), key("limit", "where the cut lies")),
+        h("p", { class: "legend" }, h("span", {}, sample("own"), " the model’s own"), h("span", {}, sample("lost", hatch("d3")), " of it, cut"), h("span", {}, sample("bar"), " drawn from"), key("limit", "where the cut lies"), h("span", {}, `All ${V} tokens count, also those without a row.`)),
       ),
       over(strip, (px) => setU(px / W), (_, px) => setU(px / W)),
       h("div", { class: "even" },
@@ -283,7 +289,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
   // --- drawing
   function written(i) {
     const { parent, chosen } = contexts[i];
-    return parent === null ? roots.find(([, , first]) => first === i)[1] : written(parent) + data.names[contexts[parent].names[chosen]];
+    return parent === null ? roots.find(([, , first]) => first === i)[1] : written(parent) + tokens[contexts[parent].names[chosen]];
   }
 
   function origin(i) {
@@ -301,9 +307,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function tell() {
     const name = names()[now.token] ?? null;
     const end = name === "<end>";
-    words.replaceChildren(written(w.context), h("mark", {}, name === null ? " …" : end ? " ⟨end⟩" : name));
+    words.replaceChildren(h("span", { class: "note" }, "⟨end⟩ "), written(w.context), h("mark", {}, name === null ? " …" : end ? " ⟨end⟩" : name));
     add.disabled = next() === null;
-    add.textContent = add.disabled ? (end ? "The verse ends" : "No text recorded here") : `Append “${name}”`;
+    add.textContent = add.disabled ? (end ? "The verse ends" : "No text recorded here") : `Append “${name.trim()}”`;
     back.disabled = here().parent === null;
     const cuts = [w.top_k && "top-k", w.top_p < 1 && "top-p", w.min_p && "min-p"].filter(Boolean);
     const all = cuts.length > 1 ? `${cuts.slice(0, -1).join(", ")} and ${cuts.at(-1)}` : cuts[0];
@@ -405,7 +411,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
           7.2 * words.length + 6 < wide && label(`in ${mineToo ? "hit" : ""}`, start + wide / 2, STOP + 18, words),
         ];
       }),
-      path("u", `M${u} 14V${STOP + 32}`),
+      path("u", `M${u} 14V${STOP + 7}`),
       s("circle", { class: "drop", cx: u, cy: 12, r: 7 }),
       label("u", u + (w.u > 0.5 ? -12 : 12), 14, `u = ${num(w.u, 3)}: ${name ? seenAs(name) : "one of the others"}`, w.u > 0.5 ? "end" : "start"),
       [0, 0.5, 1].map((t) => label("", t * W, STRIP - 2, num(t, t === 0.5 ? 1 : 0), ["start", "middle", "end"][2 * t])),
@@ -417,12 +423,16 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const [raw, z, T] = [now.free[i], now.penalised[i], w.temperature];
     const held = total(now.before.filter((_, j) => now.kept[j]));
     const told = here().seen.includes(i) && w.penalty > 1;
-    const tokens = now.count === 1 ? "1 token" : `${now.count} tokens`;
+    const left = now.count === 1 ? "1 token" : `${now.count} tokens`;
     sums.replaceChildren(
-      lines(`“${seenAs(names()[i])}”: z = ${num(raw)}${told ? "" : ","}`, told && (raw > 0 ? `/ ${num(w.penalty)} = ${num(z)}` : `× ${num(w.penalty)} = ${num(z)}`), told && "since it stood before;", T > 0 && `z/T = ${num(z)}/${num(T)} = ${num(z / T)}`),
-      lines(T > 0 ? `exp(z/T)/Σ = ${num(now.before[i], 4)}` : "T = 0: the largest z takes all", `with Σ over all ${V}`),
-      lines(`kept: ${tokens}`, `that hold ${num(held, 4)}`),
-      lines(now.kept[i] ? `drawn with ${num(now.before[i], 4)}/${num(held, 4)} = ${num(now.p[i], 4)}` : "cut: drawn never"),
+      lines(`“${seenAs(names()[i])}”: z = ${num(raw)}${told || !T ? "" : ","}`, told && (raw > 0 ? `/ ${num(w.penalty)} = ${num(z)}` : `× ${num(w.penalty)} = ${num(z)}`), told && `since it stood before${T ? ";" : ""}`, T > 0 && `z/T = ${num(z)}/${num(T)} = ${num(z / T)}`),
+      ...(T > 0
+        ? [
+            lines(`exp(z/T)/Σ = ${num(now.before[i], 4)}`, `with Σ over all ${V}`),
+            lines(`kept: ${left}`, `that hold ${num(held, 4)}`),
+            lines(now.kept[i] ? `drawn with ${num(now.before[i], 4)}/${num(held, 4)} = ${num(now.p[i], 4)}` : "cut: drawn never"),
+          ]
+        : [lines("T = 0: the largest z is taken for certain,", now.p[i] ? "and it is this one" : "and it isn’t this one")]),
       lines(`as uncertain as ${whole(choices(now.p))} equal choices;`, `the model’s own: ${whole(choices(now.own))}`),
     );
   }

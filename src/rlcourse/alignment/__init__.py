@@ -1,1 +1,0 @@
-"""Alignment: language models learn from demonstrations, comparisons, rewards. They need torch."""

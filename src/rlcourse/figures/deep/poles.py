@@ -30,7 +30,7 @@ def draw_poles(
         axes.plot(x.steps, mean, look, color=colour, label=name, linewidth=1.5)
     axes.set(xlabel="steps of each learner", ylabel="return of an episode", ylim=(0, 510))
     axes.set_xticks([0, 50_000, 100_000], ["0", "50 000", "100 000"])
-    right, axes = panel("Each learner at the end, greedily", HALF)
+    right, axes = panel("At the end, greedily", HALF)
     for i, (name, x) in enumerate(data.items()):
         final, colour = np.sort(x.final), looks[name][0]
         axes.plot(final, i + np.linspace(-0.22, 0.22, len(final)), "o", color=colour, markersize=4)

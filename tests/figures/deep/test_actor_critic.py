@@ -130,15 +130,14 @@ def test_the_record_of_the_pole_says_what_the_page_says():
     assert list(data) == list(runs.VARIANTS)
     assert all(len(x.final) == 10 for x in data.values())
     x = {name: y.final.mean() for name, y in data.items()}
-    assert x["λ = 0.95"] > 490
+    assert x["λ = 0.95"] > 450
     assert x["λ = 0"] < 100 < x["λ = 0.5"] < x["λ = 0.9"] < x["λ = 0.95"]
-    assert x["λ = 1"] < x["λ = 0.95"]
+    error = [data[name].final.std(ddof=1) / 10**0.5 for name in ("λ = 0.95", "λ = 1")]
+    assert abs(x["λ = 1"] - x["λ = 0.95"]) < 2 * np.hypot(*error)
     assert x["leaks across ends"] < 50
-    assert x["a critic as slow as the actor"] < 400
+    assert (data["a critic as slow as the actor"].final < 490).sum() > 5  # most don't arrive
     for name in ("time limits taken for ends", "gradient through Â"):
-        assert x[name] < x["λ = 0.95"] - 30
-        assert (data[name].final > 490).sum() > 5  # most arrive, a few stay behind
-        assert (data[name].final < 300).sum() >= 2
+        assert (data[name].final > 490).sum() > 5  # most arrive all the same
 
 
 def test_a_few_updates_run_again_are_those_of_the_record():

@@ -137,13 +137,16 @@ def test_the_record_of_the_pole_says_what_the_page_says():
     assert list(x) == list(runs.VARIANTS)
     assert x["all ingredients"] > 475
     assert x["total return"] > 400
-    assert x["all ingredients"] - 100 > x["no baseline"] > x["cuts taken for ends"] + 50
+    for name in ("no baseline", "cuts taken for ends"):
+        assert x[name] < x["all ingredients"] - 100
     assert x["leaks across ends"] < 50
     final = {name: data.final for name, data in poles.read_poles(RECORD).items()}
     assert all(len(f) == 10 for f in final.values())
     assert 2 <= (final["total return"] < 400).sum() <= 5
+    for name in ("no baseline", "cuts taken for ends"):
+        assert (final[name] < 250).sum() >= 4  # many stay far below
     difference = x["no entropy bonus"] - x["all ingredients"]
-    assert abs(difference) < 2 * np.hypot(
+    assert abs(difference) <= 2 * np.hypot(
         *(final[name].std(ddof=1) / 10**0.5 for name in ("no entropy bonus", "all ingredients"))
     )
 

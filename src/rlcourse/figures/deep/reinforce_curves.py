@@ -73,7 +73,7 @@ def draw_pole(data: dict[str, Pole]) -> Picture:
         LOOKS,
         "Return while learning",
         "REINFORCE on CartPole: with all ingredients learners come near 500; without a baseline, or"
-        " with cuts taken for ends, they stay far below; with returns that leak across the ends"
+        " with cuts taken for ends, many stay far below; with returns that leak across the ends"
         " they learn nothing.",
     )
 

@@ -10,8 +10,8 @@ some four minutes. One model of the Qwen3 family, float32, the same weights for 
     cache    the same without a cache: each new token reads the whole text again (batch 1)
     train    a step on 8 sequences of 256: loss, backward, clip and AdamW; the losses were equal
 
-times_peer: tokens a second over those of transformers, within a round; times_ours likewise. `timing` says
-how they race. One thread.
+times_peer: tokens a second over those of transformers, within a round; times_ours likewise.
+`timing` says how they race. One thread.
 """
 
 import os

@@ -16,6 +16,10 @@ ROOMS = ("tabular", "deep", "language", "alignment", "systems")
 TOPICS = re.findall(
     r"file: book/(\w+)/(\w+)", (PACKAGE.parents[1] / "_toc.yml").read_text(encoding="utf-8")
 )
+BEHIND = {  # helpers that build on a topic of their room, and stand right behind it
+    ("language", "checkpoints"): ("language", "transformer"),
+    ("language", "beam"): ("language", "decoding"),
+}
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
 
 
@@ -49,7 +53,8 @@ def complaint(room: str, topic: str, target: str) -> str | None:
         return f"{target} is a corridor"
     if ROOMS.index(parts[0]) > ROOMS.index(room):
         return f"{target} lies in a later room"
-    place = {found: i for i, found in enumerate(TOPICS)}
+    place: dict[tuple[str, str], float] = {found: i for i, found in enumerate(TOPICS)}
+    place |= {helper: place[topic] + 0.5 for helper, topic in BEHIND.items()}
     here, there = (room, topic), (parts[0], parts[-1])
     if parts[0] == room and there in place and place[there] >= place.get(here, 0):
         return f"{target} is no earlier topic"
@@ -70,7 +75,10 @@ def test_the_rule_knows_what_it_forbids() -> None:
     assert "corridor" in str(complaint("tabular", "gridworld", "rlcourse.plot"))
     assert "corridor" in str(complaint("tabular", "gridworld", "rlcourse"))
     assert "later room" in str(complaint("tabular", "gridworld", "rlcourse.deep.dqn"))
-    # a helper comes before its room's first topic
+    assert complaint("language", "checkpoints", "rlcourse.language.transformer") is None
+    assert "earlier" in str(complaint("language", "transformer", "rlcourse.language.checkpoints"))
+    assert "earlier" in str(complaint("language", "checkpoints", "rlcourse.language.decoding"))
+    # any other helper comes before its room's first topic
     assert "earlier" in str(complaint("tabular", "mdp", "rlcourse.tabular.gridworld"))
     assert "earlier" in str(complaint("tabular", "gridworld", "rlcourse.tabular.gridworld"))
 

@@ -147,11 +147,15 @@ def test_a_record_takes_one_line_for_each_key(rewrite: Rewrite) -> None:
 
 
 def test_every_committed_record_is_readable_and_fresh() -> None:
-    paths = sorted(results.HERE.rglob("*.json"))
-    assert paths
-    for path in paths:
-        name = path.relative_to(results.HERE).with_suffix("").as_posix()
+    assert {"language/psalmist", "fresh_wrong_answers"} < {*results.names()}
+    for name in results.names():
+        path = results.HERE / f"{name}.json"
         assert results.load(name) == json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_files_of_a_recorded_model_are_no_records() -> None:
+    assert (results.HERE / "language" / "psalmist" / "config.json").is_file()
+    assert not any("config" in name for name in results.names())
 
 
 def test_the_command_says_how_it_is_used() -> None:

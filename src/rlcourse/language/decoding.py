@@ -11,7 +11,7 @@ Shapes: B prompts, T tokens of the longest prompt, R new tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -78,7 +78,6 @@ def response_mask(response: Tensor, eos: Sequence[int]) -> Tensor:
     return ends.cumsum(1) <= ends
 
 
-@torch.no_grad()
 def generate(
     model: Decoder,
     prompts: Sequence[Sequence[int]],
@@ -112,21 +111,21 @@ def generate(
     kind = wide(model.head.dtype)
     log_probs = torch.zeros(batch, max_tokens, dtype=kind)
     ends, alive = tokens.new_tensor(eos), torch.ones(batch, dtype=torch.bool)
-    new = slice(0, start)
-    for t in range(start, end):
-        mask = None if even else padded_mask(present[:, :t], t - new.start)
-        states = model.states(
-            tokens[:, new], positions=places[:, new], mask=mask, cache=cache, attention=attention
-        )
-        logits = F.linear(states[:, -1], model.head).to(kind)
-        z = process(logits, tokens[:, :t], sampling, present[:, :t])
-        drawn, log_prob = draw(z, None if uniform is None else uniform[:, t - start])
-        tokens[:, t] = torch.where(alive, drawn, pad)
-        log_probs[:, t - start] = torch.where(alive, log_prob, 0)
-        alive = alive & ~torch.isin(drawn, ends)
-        new = slice(t, t + 1)
-        if not alive.any():
-            break
+    with torch.inference_mode():
+        new = slice(0, start)
+        for t in range(start, end):
+            mask = None if even else padded_mask(present[:, :t], t - new.start)
+            layout: dict[str, Any] = {"positions": places[:, new], "mask": mask, "cache": cache}
+            states = model.states(tokens[:, new], **layout, attention=attention)
+            logits = F.linear(states[:, -1], model.head).to(kind)
+            z = process(logits, tokens[:, :t], sampling, present[:, :t])
+            drawn, log_prob = draw(z, None if uniform is None else uniform[:, t - start])
+            tokens[:, t] = torch.where(alive, drawn, pad)
+            log_probs[:, t - start] = torch.where(alive, log_prob, 0)
+            alive = alive & ~torch.isin(drawn, ends)
+            new = slice(t, t + 1)
+            if not alive.any():
+                break
     response = tokens[:, start : new.stop]
     mask = response_mask(response, eos)
     present = torch.cat([present[:, :start], mask], 1)

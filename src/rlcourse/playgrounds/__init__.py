@@ -2,6 +2,7 @@
 
 from ._base import Playground, bundle
 from .actor_critic import ActorCriticPlayground
+from .decoding import DecodingPlayground
 from .dynamic_programming import DynamicProgrammingPlayground
 from .flash_attention import FlashAttentionPlayground
 from .gridworld import GridWorldPlayground
@@ -13,6 +14,7 @@ from .temporal_difference import TemporalDifferencePlayground
 
 __all__ = [
     "ActorCriticPlayground",
+    "DecodingPlayground",
     "DynamicProgrammingPlayground",
     "FlashAttentionPlayground",
     "GridWorldPlayground",

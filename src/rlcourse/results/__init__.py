@@ -32,8 +32,7 @@ def load(name: str) -> dict[str, Any]:
     """
     path = _path(name)
     if not path.is_file():
-        known = sorted(p.relative_to(HERE).with_suffix("").as_posix() for p in HERE.rglob("*.json"))
-        raise ValueError(f"name must be one of the recorded {known}, got {name!r}")
+        raise ValueError(f"name must be one of the recorded {names()}, got {name!r}")
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if "source" in record:
         code = record["modules"], _home(name), record["functions"]
@@ -44,6 +43,12 @@ def load(name: str) -> dict[str, Any]:
                 f" run `make results TOPIC={name}`"
             )
     return record
+
+
+def names() -> list[str]:
+    """What `load` knows; folders of a room, such as a model's, hold no records."""
+    paths = (*HERE.glob("*.json"), *HERE.glob("*/*.json"))
+    return sorted(path.relative_to(HERE).with_suffix("").as_posix() for path in paths)
 
 
 def record(topic: str) -> Path:

@@ -1,7 +1,7 @@
 """Log-probabilities of the tokens that came, without ever holding the logits of them all.
 
-    log p(y_t) = z_{t, y_t} - log Σ_v exp(z_{t, v}),   z_t = W x_t / τ        (eq-token-log-prob)
-    H_t        = - Σ_v p_{t, v} log p_{t, v}                                  (eq-token-entropy)
+    log p(y_t) = z_{t, y_t} - log Σ_v exp(z_{t, v}),   z_t = W x_t / τ        (eq-sampled)
+    H_t        = - Σ_v p_{t, v} log p_{t, v}
 
 With a vocabulary of 152 000 the logits z of 2 000 tokens take 1.2 GB in float32, their softmax as
 much again, and its gradient too: often the peak of a training step. But they are cheap to compute
@@ -28,7 +28,7 @@ NUMBERS, FEWEST = 1 << 20, 128  # logits of a chunk: 4 MiB in float32; columns o
 
 
 def token_log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """log p(y_t): logits (..., V), tokens (...) -> (...)  (eq-token-log-prob)."""
+    """log p(y_t): logits (..., V), tokens (...) -> (...)  (eq-sampled)."""
     return logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(-1)
 
 
@@ -42,7 +42,7 @@ def fused_log_probs(
 ) -> Tensor:
     """`token_log_probs(states @ head.T / temperature, tokens)` without all those logits.
 
-    The first that `fused_log_probs_and_entropy` returns, which says the rest  (eq-token-log-prob).
+    The first that `fused_log_probs_and_entropy` returns, which says the rest  (eq-sampled).
     """
     return fused_log_probs_and_entropy(states, head, tokens, temperature=temperature, chunk=chunk)[
         0
@@ -57,7 +57,7 @@ def fused_log_probs_and_entropy(
     temperature: float = 1.0,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """log p(y_t) and the entropy H_t, in nats  (eq-token-log-prob, eq-token-entropy).
+    """log p(y_t) and the entropy H_t, in nats  (eq-sampled).
 
     states (..., C), head (V, C), tokens (...) -> (...) each. Products are in the type of head, as
     in the layer itself; sums are in float32 at least. chunk: columns of logits at a time, else so

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/log_probs.py
 
-writes src/rlcourse/results/benchmarks/log_probs.json, in some ten minutes on a busy machine, on Linux.
+writes src/rlcourse/results/benchmarks/log_probs.json, in some ten minutes, on Linux.
 fused is `language.log_probs.fused_log_probs`; plain is log_softmax and gather on the logits of all
 tokens. Both are called forward and backward, with the gradient of a weighted sum, for states and
 head. times_plain: seconds over those of plain, within a round. bytes: by how much the resident

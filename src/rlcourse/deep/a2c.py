@@ -18,12 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlcourse import _check
 from rlcourse.deep import policy_losses
 from rlcourse.deep.environments import Resumable
 from rlcourse.deep.generalized_advantage import generalized_advantage
 from rlcourse.deep.networks import clip_gradients, forward, tensors
-from rlcourse.deep.on_policy import Agent, Batch, begin_agent, by_learner, by_row, collect, values
+from rlcourse.deep.on_policy import Agent, Batch, begin_agent, by_learner, by_row, train, values
 from rlcourse.deep.policy_losses import categorical_entropy, check_finite
 from rlcourse.deep.progress import Progress
 from rlcourse.tabular.mdp import Floats
@@ -92,14 +91,8 @@ def learn(
 
     Raises FloatingPointError, with the update and the learners, where a loss is no number.
     """
-    x = agent.settings
-    for k in range(_check.positive_integer("updates", updates)):
-        update(agent, collect(agent))
-        if watch:
-            watch(agent)
-        if progress:
-            size = x.envs * x.steps
-            progress((k + 1) * size, updates * size, agent.returns)
+    see = (lambda x, _: watch(x)) if watch else None
+    train(agent, update, updates, watch=see, progress=progress)
 
 
 def update(agent: Agent[Settings], batch: Batch) -> None:

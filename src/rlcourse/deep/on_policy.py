@@ -7,6 +7,7 @@ by them doesn't.
 Shapes: B learners, E environments of each, T steps, N = T E samples, D observation size, A actions.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -19,6 +20,7 @@ from rlcourse import _check
 from rlcourse.deep.acting import Continuous, policy_of
 from rlcourse.deep.environments import Observations, Resumable
 from rlcourse.deep.networks import Mlp, forward, orthogonal_mlp, tensors
+from rlcourse.deep.progress import Progress
 from rlcourse.tabular.mdp import Bools, Floats, Ints
 
 
@@ -74,6 +76,18 @@ class Agent(Generic[S]):
     log_std: Tensor | None = None
 
 
+A = TypeVar("A", bound=Agent[Any])
+R = TypeVar("R")
+
+
+def learners_of(env: Resumable | Continuous, envs: int) -> int:
+    """How many learners have so many environments each; ValueError where that is no number."""
+    learners, rest = divmod(env.n, _check.positive_integer("envs", envs))
+    if rest:
+        raise ValueError(f"env.n must be a multiple of envs = {envs}, got {env.n}")
+    return learners
+
+
 def begin_agent(
     env: Resumable,
     settings: S,
@@ -87,9 +101,7 @@ def begin_agent(
     Policy and value are orthogonal networks with tanh, their last layers scaled by 0.01 and 1.
     Raises ValueError where env.n is no multiple of settings.envs.
     """
-    learners, rest = divmod(env.n, _check.positive_integer("envs", settings.envs))
-    if rest:
-        raise ValueError(f"env.n must be a multiple of envs = {settings.envs}, got {env.n}")
+    learners = learners_of(env, settings.envs)
     sizes = (env.observation_size, *settings.hidden)
     policy = orthogonal_mlp([*sizes, env.n_actions], learners, last_gain=0.01, generator=generator)
     value = orthogonal_mlp([*sizes, 1], learners, last_gain=1.0, generator=generator)
@@ -123,6 +135,24 @@ def collect(agent: Agent[Any]) -> Batch:
     mean = np.nansum(by_learner, (0, 2)) / np.maximum(seen, 1)
     agent.returns = np.where(seen > 0, mean, agent.returns)
     return Batch(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def train(
+    agent: A,
+    update: Callable[[A, Batch], R],
+    updates: int,
+    *,
+    watch: Callable[[A, R], None] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Collect a batch and learn from it, so many times; `watch` sees what each update returned."""
+    size = agent.settings.envs * agent.settings.steps
+    for k in range(_check.positive_integer("updates", updates)):
+        found = update(agent, collect(agent))
+        if watch:
+            watch(agent, found)
+        if progress:
+            progress((k + 1) * size, updates * size, agent.returns)
 
 
 def values(agent: Agent[Any], s: Observations) -> Tensor:

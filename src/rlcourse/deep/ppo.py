@@ -23,14 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlcourse import _check
 from rlcourse.deep import on_policy, ppo_losses
 from rlcourse.deep.acting import Continuous, policy_of
 from rlcourse.deep.environments import Observations, Resumable
 from rlcourse.deep.generalized_advantage import generalized_advantage
 from rlcourse.deep.learners_adam import LearnersAdam
 from rlcourse.deep.networks import clip_gradients, forward, orthogonal_mlp, tensors, uniform_mlp
-from rlcourse.deep.on_policy import Agent, Batch, by_learner, by_row, collect, values
+from rlcourse.deep.on_policy import Agent, Batch, by_learner, by_row, learners_of, train, values
 from rlcourse.deep.policy_losses import check_finite
 from rlcourse.deep.progress import Progress
 from rlcourse.tabular.mdp import Floats
@@ -181,9 +180,7 @@ def begin(
     Raises ValueError where env.n is no multiple of envs, or T E none of `minibatches`.
     """
     x = settings
-    learners, rest = divmod(env.n, _check.positive_integer("envs", x.envs))
-    if rest:
-        raise ValueError(f"env.n must be a multiple of envs = {x.envs}, got {env.n}")
+    learners = learners_of(env, x.envs)
     if x.steps * x.envs % x.minibatches:
         raise ValueError(f"minibatches must share out {x.steps * x.envs} samples evenly")
     k = getattr(env, "action_size", 0)
@@ -211,13 +208,7 @@ def learn(
     progress: Progress | None = None,
 ) -> None:
     """Go on for so many updates; FloatingPointError says where a loss was no number first."""
-    size = agent.settings.envs * agent.settings.steps
-    for k in range(_check.positive_integer("updates", updates)):
-        report = update(agent, collect(agent))
-        if watch:
-            watch(agent, report)
-        if progress:
-            progress((k + 1) * size, updates * size, agent.returns)
+    train(agent, update, updates, watch=watch, progress=progress)
 
 
 def greedy(agent: PpoAgent, s: Observations) -> Any:

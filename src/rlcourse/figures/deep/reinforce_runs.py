@@ -7,15 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from rlcourse.deep import reinforce_network as network
-from rlcourse.deep.cartpole import CartPole
-from rlcourse.deep.on_policy import greedy_actions
 from rlcourse.deep.policies import softmax_policy
 from rlcourse.deep.policy_worlds import short_corridor
 from rlcourse.deep.reinforce import reinforce
-from rlcourse.deep.rollouts import first_episodes
 from rlcourse.tabular.environment import environment
 from rlcourse.tabular.mdp import Floats
 
@@ -53,19 +49,6 @@ class Corridor(NamedTuple):
     right: Floats
 
 
-class Pole(NamedTuple):
-    """CartPole: what B learners of one kind earned.
-
-    steps    (n,)    of each learner
-    returns  (n, B)  mean return of the episodes that ended lately
-    final    (B,)    mean return of 100 fresh episodes, greedily
-    """
-
-    steps: Floats
-    returns: Floats
-    final: Floats
-
-
 def data_corridor(
     *, rng: np.random.Generator, learners: int = 100, episodes: int = 1000, block: int = 10,
     limit: int = 500,
@@ -82,19 +65,3 @@ def data_corridor(
     error = returns.std(-1, ddof=1) / np.sqrt(learners)
     at = np.arange(block, episodes + 1, block, dtype=np.float64)
     return Corridor(list(CORRIDOR), at, returns.mean(-1), error, right)
-
-
-def data_pole(
-    settings: network.Settings, *, seed: int, learners: int = 10, updates: int = 200,
-    every: int = 5, trials: int = 100,
-) -> Pole:  # fmt: skip
-    """REINFORCE on CartPole-v1, and a greedy trial of each learner at the end."""
-    env = CartPole(learners * settings.envs, seeds=1000 * seed)
-    agent = network.begin(env, settings, generator=torch.Generator().manual_seed(seed))
-    seen: list[Floats] = []
-    network.learn(agent, updates, watch=lambda x: seen.append(x.returns))
-    fresh = CartPole(learners * trials, seeds=1_000_000)
-    earned = first_episodes(fresh, lambda s: greedy_actions(agent.policy, s)).earned
-    at = np.arange(every - 1, updates, every)
-    steps = np.asarray((at + 1.0) * settings.envs * settings.steps, dtype=np.float64)
-    return Pole(steps, np.array(seen)[at], earned.reshape(learners, trials).mean(1))

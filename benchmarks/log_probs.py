@@ -2,12 +2,13 @@
 
     .venv/bin/python benchmarks/log_probs.py
 
-writes src/rlcourse/results/benchmarks/log_probs.json, in some ten minutes, on Linux.
+writes src/rlcourse/results/benchmarks/log_probs.json, in some five minutes, on Linux.
 fused is `language.log_probs.fused_log_probs`; plain is log_softmax and gather on the logits of all
 tokens. Both are called forward and backward, with the gradient of a weighted sum, for states and
-head. times_plain: seconds over those of plain, within a round. bytes: by how much the resident
-memory of a fresh process grows at the peak of a call, inputs and libraries not counted, the
-gradients counted. `timing` says how they race. One thread, float32.
+head. times_plain: seconds over those of plain, within a round, both of the CPU (one thread), so
+that other work on the machine hardly counts. bytes: by how much the resident memory of a fresh
+process grows at the peak of a call, inputs and libraries not counted, the gradients counted (that
+of the head is 4 V C). `timing` says how they race. float32.
 """
 
 import os
@@ -16,6 +17,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # befo
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,7 @@ def compare(n: int, width: int) -> list[dict[str, Any]]:
     both = runs(n, width)
     for a, b in zip(both["plain"](), both["fused"](), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
-    seconds = race(both, ROUNDS)
+    seconds = race(both, ROUNDS, time.process_time)
     rows = [
         {
             "method": name, "tokens": n, "width": width, "seconds": float(np.median(x)),

@@ -3,7 +3,7 @@
 On a shared machine a burst of other work would hit one method and spoil the ratio, so all take
 turns, round after round: seconds are medians over the rounds, a ratio is the median of the ratios
 within a round, with its lower and upper quartile beside it. One call to warm up; a script sets one
-BLAS thread before NumPy loads.
+BLAS thread before NumPy loads. With `clock=time.process_time` only seconds of the CPU count.
 """
 
 import time
@@ -15,27 +15,30 @@ import numpy as np
 from rlcourse.tabular.gridworld import ZHAO, GridWorld
 from rlcourse.tabular.mdp import Floats
 
+Clock = Callable[[], float]
 SLOW, FEW = 5.0, 3  # a run of more seconds than that takes part in the first rounds only
 
 
-def race(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Floats]:
+def race(
+    runs: dict[str, Callable[[], Any]], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, Floats]:
     """Seconds of a call in each round; the runs take turns, short ones in batches of 20 ms."""
-    first = {name: _seconds(f, 1) for name, f in runs.items()}  # compiles, fills caches
-    again = {name: x if x > SLOW else _seconds(runs[name], 1) for name, x in first.items()}
+    first = {name: _seconds(f, 1, clock) for name, f in runs.items()}  # compiles, fills caches
+    again = {name: x if x > SLOW else _seconds(runs[name], 1, clock) for name, x in first.items()}
     batches = {name: max(1, int(0.02 / x)) for name, x in again.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds):
         for name, f in runs.items():
             if i < FEW or again[name] <= SLOW:
-                seconds[name].append(_seconds(f, batches[name]))
+                seconds[name].append(_seconds(f, batches[name], clock))
     return {name: np.array(x) for name, x in seconds.items()}
 
 
-def _seconds(f: Callable[[], Any], times: int) -> float:
-    began = time.perf_counter()
+def _seconds(f: Callable[[], Any], times: int, clock: Clock) -> float:
+    began = clock()
     for _ in range(times):
         f()
-    return (time.perf_counter() - began) / times
+    return (clock() - began) / times
 
 
 def ratios(seconds: Floats, base: Floats) -> dict[str, float]:

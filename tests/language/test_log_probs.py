@@ -6,7 +6,6 @@ import torch
 from rlcourse.language.log_probs import (
     fused_log_probs,
     fused_log_probs_and_entropy,
-    token_log_probs,
 )
 
 
@@ -28,11 +27,6 @@ def entropy(states, head, temperature=1.0):
 
 def close(found, expected, atol=1e-13):
     return torch.allclose(found, expected, rtol=0, atol=atol)
-
-
-def test_token_log_probs_are_a_log_softmax_at_the_tokens():
-    states, head, tokens = draw(3, 4)
-    assert close(token_log_probs(states @ head.T, tokens), plain(states, head, tokens))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

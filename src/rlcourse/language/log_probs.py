@@ -27,11 +27,6 @@ from rlcourse.language.numbers import wide
 NUMBERS, FEWEST = 1 << 20, 128  # logits of a chunk: 4 MiB in float32; columns of one at least
 
 
-def token_log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """log p(y_t): logits (..., V), tokens (...) -> (...)  (eq-sampled)."""
-    return logits.gather(-1, tokens[..., None])[..., 0] - logits.logsumexp(-1)
-
-
 def fused_log_probs(
     states: Tensor,
     head: Tensor,
@@ -40,7 +35,7 @@ def fused_log_probs(
     temperature: float = 1.0,
     chunk: int | None = None,
 ) -> Tensor:
-    """`token_log_probs(states @ head.T / temperature, tokens)` without all those logits.
+    """`sampled_log_probs(states @ head.T / temperature, tokens)` without all those logits.
 
     The first that `fused_log_probs_and_entropy` returns, which says the rest  (eq-sampled).
     """

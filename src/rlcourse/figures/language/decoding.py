@@ -16,9 +16,8 @@ from torch import Tensor
 from rlcourse.figures.language.psalmist import psalmist, tokens_of
 from rlcourse.language.beam import beam_search
 from rlcourse.language.decoding import Rollout, generate
-from rlcourse.language.log_probs import token_log_probs
 from rlcourse.language.masks import padded_mask, padded_positions
-from rlcourse.language.sampling import GREEDY, ORDER, Sampling, process
+from rlcourse.language.sampling import GREEDY, ORDER, Sampling, process, sampled_log_probs
 from rlcourse.language.text import split
 from rlcourse.plot import BLUE, GREEN, GREY, LOOKS, OCHRE, PURPLE, RED, Picture, panel, picture
 from rlcourse.tabular.mdp import Floats
@@ -114,10 +113,9 @@ def draw_surprise(data: Surprise) -> Picture:
     figures = []
     looks = zip(data.bits.items(), (GREY, OCHRE, RED, BLUE), strict=True)
     for (who, bits), colour in looks:
-        figure, axes = panel(who, (3.5, 1.75))
+        figure, axes = panel(f"{who}: {bits.mean():.1f} bits", (3.5, 1.75))
         axes.bar(np.arange(1, len(bits) + 1), bits, width=1.0, color=colour)
         axes.axhline(bits.mean(), color="#000000", linewidth=0.9, linestyle="--")
-        axes.text(40.5, bits.mean() + 0.3, f"mean {bits.mean():.1f}", ha="right", fontsize=8)
         axes.set(ylim=(0, 13), xlim=(0, 41), xlabel="token", ylabel="bits")
         figures.append(figure)
     return picture(
@@ -345,7 +343,7 @@ def data_off_policy(n: int = 128, *, seed: int = 0) -> OffPolicy:
     rows = prompts(16) * (n // 16)
     for penalty in (1.0, 1.05, 1.2):
         found = written(Sampling(repetition_penalty=penalty), rows, 40, seed=seed)
-        believed = token_log_probs(plain_logits(found), found.response)
+        believed = sampled_log_probs(plain_logits(found), found.response)
         ratios[penalty] = ((believed - found.log_probs) * found.mask).sum(1).double().numpy()
         lengths.append(float(found.mask.sum(1).float().mean()))
     return OffPolicy(ratios, lengths[0])
@@ -445,9 +443,16 @@ def data_hunt(record: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Hunt:
 # ------------------------------------------------------------------------------- live
 
 
+class Lines(str):
+    """A text of several lines that is shown as it reads."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def draw_live(
     temperature: float = 1.0, top_p: float = 1.0, min_p: float = 0.0, seed: int = 0
-) -> str:
+) -> Lines:
     """Four verses drawn with these settings: for sliders."""
     sampling = Sampling(temperature, top_p=top_p if top_p < 1 else None, min_p=min_p or None)
     found = written(sampling, prompts(4), 40, seed=seed)
@@ -455,7 +460,7 @@ def draw_live(
         spelled([*prompt[1:], *row[mask].tolist()])
         for prompt, row, mask in zip(prompts(4), found.response, found.mask, strict=True)
     ]
-    return "\n".join(fill(f"· {text}", 72, subsequent_indent="  ") for text in texts)
+    return Lines("\n".join(fill(f"· {text}", 68, subsequent_indent="  ") for text in texts))
 
 
 RECORDED: dict[str, Callable[[], Any]] = {

@@ -117,7 +117,7 @@ def draw_endings(data: dict[str, Ending]) -> Picture:
     axes.axhline(LIMIT, color=GREY, linewidth=0.8)
     axes.text(8.2, LIMIT + 0.3, "the limit of the run", ha="right", fontsize=8)
     axes.set(xlabel="asked for", ylabel="written", ylim=(0, 19.5))
-    axes.legend(fontsize=7.5, loc="lower right")
+    axes.legend(fontsize=7.5, loc=(0.03, 0.5))
     return picture(
         figure,
         "Two of the four models write as many ticks as they are asked for. The one that never saw"

@@ -1,4 +1,4 @@
-# desk a265f5da2942: the hash of what follows. Edit below, and the file is yours.
+# desk c68ebc574ad9: the hash of what follows. Edit below, and the file is yours.
 """Your desk for language/transformer. Write the functions, then: rlcourse check transformer"""
 
 import torch
@@ -17,7 +17,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def rotate(x: Tensor, positions: Tensor, theta: float) -> Tensor:
     """x with the pair (i, i + D/2) turned by the angle p θ^(-2i/D)  (eq-rotary).
 
-    x (..., T, D), positions (..., T) of numbers, broadcasting against x without its last axis.
+    x (..., T, D), positions (..., T) of whole numbers, which broadcast against x without its last
+    axis and may be negative.
     """
     raise NotImplementedError
 

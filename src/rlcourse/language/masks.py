@@ -5,7 +5,7 @@
     padded     ... and no key that is padding               (eq-padded-mask)
     packed     ... and no key of another sequence           (eq-packed-mask)
 
-A mask is Boolean: True where the query may see the key. A padding query sees itself alone: nobody
+A mask is Boolean: True where the query may see the key. A padding query sees itself too: nobody
 reads its output, and a softmax over nothing would be NaN, which a weight of 0 doesn't undo.
 
 Shapes: B batch, T tokens, N queries, M keys, of which the last N are those of the queries.

@@ -73,7 +73,8 @@ def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def rotate(x: Tensor, positions: Tensor, theta: float) -> Tensor:
     """x with the pair (i, i + D/2) turned by the angle p θ^(-2i/D)  (eq-rotary).
 
-    x (..., T, D), positions (..., T) of numbers, broadcasting against x without its last axis.
+    x (..., T, D), positions (..., T) of whole numbers, which broadcast against x without its last
+    axis and may be negative.
     """
     return turn(x, *cos_sin(positions, frequencies(x.shape[-1], theta)))
 

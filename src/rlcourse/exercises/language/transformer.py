@@ -184,6 +184,7 @@ def test_rotate_turns_each_pair_at_a_speed_of_its_own(rng):
 def test_rotate_reads_the_positions_it_is_given(rng):
     """rotate reads the positions: they may start anywhere, repeat, and differ among the rows"""
     yield text(rng, 4, 6, start=3)
+    yield text(rng, 3, 4, start=-5)
     yield text(rng, 3, 8) | {"positions": tensor(rng.permutation([0, 7, 7]))}
     for b, h, t, d in ((2, 3, 5, 4), (3, 2, 4, 6)):
         positions = torch.stack([torch.arange(t).sub(i).clamp(min=0) for i in range(b)])
@@ -624,9 +625,10 @@ def np_halves(rows, columns):
 @padded_mask.check(points=1)
 def test_the_mask_of_a_window_ends_behind(rng):
     """with a window w a query sees itself and w - 1 places before it"""
-    for b, m, n, window in ((2, 7, 7, 3), (3, 5, 4, 1), (4, 6, 6, 2), (2, 5, 3, 9)):
+    for b, m, n, window in ((2, 7, 7, 3), (3, 5, 4, 1), (4, 6, 1, 2), (2, 5, 3, 9)):
         yield padded(rng, b, m, n, window)
     yield {"present": torch.ones(2, 6, dtype=torch.bool), "n": 5, "window": 3}
+    yield {"present": tensor(rng.permuted(np_halves(3, 8), axis=1)), "n": 8, "window": 4}
 
 
 @padded_mask.check(points=1)
@@ -771,6 +773,7 @@ def test_positions_count_from_zero_within_each_segment(rng):
         yield packed(rng, b, t, most)
         yield packed(rng, b, t, most, shift=int(rng.integers(1, 9)))
     yield {"segments": torch.zeros(2, 5, dtype=torch.long)}
+    yield {"segments": torch.arange(300).gt(9).long()[None]}
     yield packed(rng, 3, 1, 2)
 
 

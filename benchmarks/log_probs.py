@@ -19,12 +19,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from timing import race, ratios, rounded
+from timing import peak_growth, race, ratios, rounded
 from torch import Tensor
 
 from rlcourse import results
@@ -66,16 +65,7 @@ def peak(method: str, n: int, width: int) -> int:
 def print_peak(method: str, n: int, width: int) -> None:
     runs(4, 8, 16)[method]()  # loads what is loaded on the first call
     run = runs(n, width)[method]
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = resident("VmRSS")
-    run()
-    print(resident("VmHWM") - before)
-
-
-def resident(key: str) -> int:
-    """A number of bytes from the kernel's account of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
+    print(peak_growth(run))
 
 
 def compare(n: int, width: int) -> list[dict[str, Any]]:

@@ -17,12 +17,11 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # befo
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from timing import race, ratios, rounded
+from timing import peak_growth, race, ratios, rounded
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -74,16 +73,7 @@ def peak(method: str, what: str, n: int) -> int:
 def print_peak(method: str, what: str, n: int) -> None:
     runs(256, what)[method]()  # loads what is loaded on the first call
     run = runs(n, what)[method]
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = resident("VmRSS")
-    run()
-    print(resident("VmHWM") - before)
-
-
-def resident(key: str) -> int:
-    """A number of bytes from the kernel's account of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
+    print(peak_growth(run))
 
 
 def compare(n: int, what: str, rounds: int) -> list[dict[str, Any]]:

@@ -52,7 +52,6 @@ def interpreted() -> Iterator[list[str]]:
         yield _launched
 
 
-@cache
 def _changes() -> list[Change]:
     """What is another while kernels are interpreted."""
     import triton.language as tl
@@ -103,13 +102,12 @@ def _nothing_left_over() -> Iterator[None]:
     """Fill torch.empty with NaN: what a kernel forgets to write must not be right by luck."""
     import torch
 
-    before = torch.are_deterministic_algorithms_enabled()
-    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms loads the compiler
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warns)
+        torch.set_deterministic_debug_mode(before)
 
 
 def causes(error: BaseException) -> list[BaseException]:

@@ -31,8 +31,9 @@ def encode(x: Any) -> Data:
         native = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
         return _raw("array", _name(x.dtype), x.shape, native.tobytes())
     if torch and isinstance(x, torch.Tensor):
-        bytes_ = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return _raw("tensor", _name(x.dtype), x.shape, bytes_)
+        name, host = _name(x.dtype), x.detach().cpu()
+        host = host.view(torch.int16) if name == "bfloat16" else host  # NumPy has none
+        return _raw("tensor", name, x.shape, host.numpy().tobytes())
     if isinstance(x, int) and abs(x) < 2**63:
         return int(x)
     if isinstance(x, float):
@@ -57,12 +58,14 @@ def _fields(x: Any) -> dict[str, Any]:
 
 @cache
 def _name(dtype: Any) -> str:
-    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
+    """What a type of numbers is called; TypeError for one that isn't in DTYPES."""
+    name = dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise TypeError(f"numbers of type {name} are no answer: use bool, int64 or float64")
+    return name
 
 
 def _raw(kind: str, dtype: str, shape: tuple[int, ...], data: bytes) -> Data:
-    if dtype not in DTYPES:
-        raise TypeError(f"numbers of type {dtype} are no answer: use bool, int64 or float64")
     return {kind: dtype, "shape": list(shape), "data": b2a_base64(data, newline=False).decode()}
 
 

@@ -6,7 +6,7 @@ tried in processes of their own (`forked`); a verdict never depends on how busy 
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple
@@ -99,12 +99,16 @@ def right_answers_lose(exercise: Exercise, seeds: int = 40) -> list[str]:
 
 
 def _losses(exercise: Exercise, seed: int) -> list[str]:
+    """What right answers lose with a seed.
+
+    The reference answers anew with seed 0 or without controls; else theirs show that it does not
+    draw, since they are compared with its own.
+    """
     complaints = []
     for f in (exercise.reference, *exercise.controls):
         start = time.process_time()
-        again = f is not exercise.reference or not exercise.controls or not seed
-        ask = asked(exercise, f, answer if again else _on_paper(exercise, seed))
-        for m in marks(exercise, f, seed, ask):
+        known = _on_paper(exercise, seed) if seed and exercise.controls else ()
+        for m in marks(exercise, f, seed, asked(exercise, f, remembering(known))):
             if not m.right:
                 complaints.append(f"{f.__name__} fails: {m.sentence} ({m.difference})")
             elif m.size > CLEAR[0]:
@@ -114,14 +118,11 @@ def _losses(exercise: Exercise, seed: int) -> list[str]:
     return complaints
 
 
-def _on_paper(exercise: Exercise, seed: int) -> Reply:
-    """The reference's `answer`, which the papers hold, but for its memory.
-
-    Controls answer alike 200 times: so does it. With seed 0, or without a control, it answers anew.
-    """
-    every = [(c, *trial) for c in exercise.checks for trial in c.paper(seed)]
-    known = {id(question): expected for c, question, expected in every if not c.peak}
-    return lambda f, question, types: known.get(id(question)) or answer(f, question, types)
+def _on_paper(exercise: Exercise, seed: int) -> Iterator[tuple[Function, Data, Data]]:
+    """What the reference has answered already; papers leave out what it held at its peak."""
+    for check in exercise.checks:
+        if not check.peak:
+            yield from ((exercise.reference, *trial) for trial in check.paper(seed))
 
 
 def nobody_answers_gain(exercise: Exercise, seeds: int = 3) -> list[str]:
@@ -162,15 +163,15 @@ def tried(exercise: Exercise, seeds: int = 5) -> dict[str, list[Marks]]:
     return table
 
 
-def remembering() -> Reply:
-    """`answer`, which asks no function the same question twice."""
-    known: dict[tuple[Function, int], tuple[Data, Data]] = {}
+def remembering(known: Iterable[tuple[Function, Data, Data]] = ()) -> Reply:
+    """`answer`, which asks no function the same question twice, nor what is `known`."""
+    kept = {(f, id(question)): (question, its) for f, question, its in known}
 
     def once(function: Function, question: Data, types: Mapping[str, Any]) -> Data:
         key = function, id(question)
-        if key not in known:
-            known[key] = question, answer(function, question, types)  # held: no id comes again
-        return known[key][1]
+        if key not in kept:
+            kept[key] = question, answer(function, question, types)  # held: no id comes again
+        return kept[key][1]
 
     return once
 

@@ -93,8 +93,31 @@ def test_large_results_come_through():
     assert forked.run([partial(give, "x" * 10**6)] * 3, SECONDS) == ["x" * 10**6] * 3
 
 
+def test_jobs_that_share_a_process_have_their_results_in_order():
+    pids = forked.run([os.getpid] * 7, SECONDS, together=3)
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+    assert forked.run([partial(give, i) for i in range(7)], SECONDS, together=3) == [*range(7)]
+
+
+def test_a_job_that_ends_its_process_stops_none_that_shares_it():
+    jobs = [partial(give, 0), hang, partial(give, 2), die, *(partial(give, i) for i in (4, 5))]
+    assert forked.run(jobs, SECONDS, together=4) == [0, None, 2, None, 4, 5]
+
+
+def test_each_of_the_jobs_that_share_a_process_has_all_the_seconds():
+    def work():
+        start = time.process_time()
+        while time.process_time() - start < 0.6 * SECONDS:
+            pass
+        return os.getpid()
+
+    assert len(set(forked.run([work] * 3, SECONDS, together=3))) == 1
+
+
 def test_without_fork_the_jobs_run_in_turn_under_the_clock(monkeypatch):
     monkeypatch.delattr(os, "fork")
-    assert forked.run([partial(give, 1), hang, partial(give, 2)], SECONDS) == [1, None, 2]
+    jobs = [partial(give, 1), hang, partial(give, 2)]
+    assert forked.run(jobs, SECONDS) == [1, None, 2]
+    assert forked.run(jobs, SECONDS, together=2) == [1, None, 2]
     with pytest.raises(RuntimeError, match="KeyError"):
         forked.run([fail], SECONDS)

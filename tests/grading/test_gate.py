@@ -234,6 +234,8 @@ def test_a_reference_that_draws_is_refused():
         return r + np.random.default_rng().normal()
 
     assert rules.right_answers_lose(build(reference=drawing, controls=()), 1)
+    copy = FunctionType(drawing.__code__, drawing.__globals__)
+    assert len(rules.right_answers_lose(build(rows, reference=drawing, controls=(copy,)), 2)) > 2
 
 
 def test_a_right_answer_that_needs_most_of_the_time_limit_is_refused():
@@ -288,6 +290,27 @@ def test_misconceptions_that_any_failing_check_tells_apart_are_recognised():
     assert rules.misconceptions_pass(x) == []  # alike in `rows`, apart in `refusals`
     x = build(rows, wrong=(past_the_end, outside, forgets_gamma))
     assert "outside is recognised as nothing: rows" in rules.misconceptions_pass(x)
+
+
+def test_a_misconception_that_draws_is_not_recognised():
+    def drawing(r, v_next, terminated, gamma):
+        return r + np.random.default_rng().normal()
+
+    x = build(wrong=(past_the_end, forgets_gamma, drawing))
+    assert "drawing is recognised as nothing: rows" in rules.misconceptions_pass(x)
+
+
+def test_a_misconception_that_never_ends_says_so_and_hides_no_other(monkeypatch):
+    def hangs(r, v_next, terminated, gamma):
+        while True:
+            pass
+
+    monkeypatch.setattr(rules, "PATIENCE", 0.5)
+    x = build(rows, wrong=(hangs, believes_any_gamma))
+    assert rules.misconceptions_pass(x, rules.tried(x, 2))[1:] == [
+        "hangs crashed, or was still running after a minute",
+        *(f"believes_any_gamma passes with seed {seed}" for seed in range(2)),
+    ]
 
 
 def test_two_misconceptions_of_one_name_are_refused():

@@ -73,6 +73,8 @@ def _tree(path: str, got: Data, expected: Data, tolerance: float) -> Gap:
     """The widest distance over all leaves, with the first difference."""
     parts = _parts(expected)
     if parts is None:
+        if type(got) is type(expected) and got == expected:
+            return Gap(0)  # to the last bit
         return _leaf(path, _packed(got, expected), decode(expected), tolerance)
     theirs = _parts(got)
     if theirs is None or (_named(expected) and not _named(got)):
@@ -134,7 +136,7 @@ def _numbers(path: str, got: Any, expected: Any, tolerance: float) -> Gap:
     with np.errstate(all="ignore"):
         size = np.abs(g - e) / (tolerance * np.maximum(1, np.abs(e)))
     equal = (g == e) | (np.isnan(g) & np.isnan(e))
-    size = np.where(equal, 0.0, np.nan_to_num(size, nan=inf, posinf=inf))
+    size = np.where(equal, 0.0, np.where(np.isnan(size), inf, size))
     if not (size > 1).any():
         return Gap(float(size.max(initial=0)))
     at = tuple(int(i) for i in np.argwhere(size > 1)[0])

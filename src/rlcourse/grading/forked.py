@@ -31,13 +31,16 @@ class Child(NamedTuple):
     sent: bytearray
 
 
-def run(jobs: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+def run(jobs: Sequence[Callable[[], T]], seconds: float, together: int = 1) -> list[T | None]:
     """The results of the jobs, in order; None where one died or used `seconds` of CPU time.
 
+    As many as `together` share a process, in turn; where it dies, each has one of its own again.
     CPU time, so that a busy machine stops no job that is merely waiting its turn; a job that sleeps
     is stopped after a minute and 20 times as long. Without fork (Windows) the jobs run one after
     another in a thread, by the wall clock. Results must pickle. An exception is raised here.
     """
+    if together > 1:
+        return _grouped(jobs, seconds, together)
     if not hasattr(os, "fork"):
         return [_result(limited(seconds, partial(_outcome, job), _never)) for job in jobs]
     results: list[Any] = [None] * len(jobs)
@@ -54,6 +57,21 @@ def run(jobs: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
                 results[key.data.job] = _collect(key.fd, key.data)
                 for i in islice(waiting, 1):
                     _start(running, jobs, i, seconds)
+    return results
+
+
+def _grouped(jobs: Sequence[Callable[[], T]], seconds: float, together: int) -> list[T | None]:
+    groups = [jobs[i : i + together] for i in range(0, len(jobs), together)]
+    found = run([partial(_in_turn, group, seconds) for group in groups], seconds * together)
+    pairs = zip(groups, found, strict=True)
+    return [x for group, results in pairs for x in results or run(group, seconds)]
+
+
+def _in_turn(jobs: Sequence[Callable[[], T]], seconds: float) -> list[T]:
+    results = []
+    for job in jobs:
+        allow(seconds)
+        results.append(job())
     return results
 
 

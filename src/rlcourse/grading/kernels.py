@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from functools import cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from .addresses import allow, guards
 
 TILE = 1024  # elements of a tile; Triton's own limit is 2^20
 Function = Callable[..., Any]
+Change = tuple[Any, str, Any]  # a place, the name of its attribute, a value
 
 
 def is_kernel(x: object) -> bool:
@@ -48,23 +48,40 @@ def interpreted() -> Iterator[list[str]]:
     if "triton.runtime.jit" not in sys.modules:
         yield _launched
         return
+    with np.errstate(all="ignore"), _asked_for(), _nothing_left_over(), _changed(_changes()):
+        yield _launched
+
+
+def _changes() -> list[Change]:
+    """What is another while kernels are interpreted."""
     import triton.language as tl
     from triton.runtime import interpreter, jit
 
-    limit = tl.core.validate_block_shape.__globals__
     memory = interpreter._interpreter
-    with (
-        np.errstate(all="ignore"),
-        _asked_for(),
-        _nothing_left_over(),
-        patch.object(jit.KernelInterface, "__getitem__", _launcher),
-        patch.object(interpreter.InterpretedFunction, "__getitem__", _launcher),
-        patch.object(jit.JITFunction, "__call__", _call),
-        patch.object(interpreter.InterpretedFunction, "__call__", _call),
-        patch.multiple(memory, **guards(memory)),
-        patch.dict(limit, TRITON_MAX_TENSOR_NUMEL=TILE),
-    ):
-        yield _launched
+    return [
+        (jit.KernelInterface, "__getitem__", _launcher),
+        (interpreter.InterpretedFunction, "__getitem__", _launcher),
+        (jit.JITFunction, "__call__", _call),
+        (interpreter.InterpretedFunction, "__call__", _call),
+        *((memory, name, guarded) for name, guarded in guards(memory).items()),
+        (sys.modules[tl.core.validate_block_shape.__module__], "TRITON_MAX_TENSOR_NUMEL", TILE),
+    ]
+
+
+@contextmanager
+def _changed(changes: list[Change]) -> Iterator[None]:
+    """Set attributes, and put what was there before back; this runs at each question."""
+    before = [vars(place).get(name, _changed) for place, name, _ in changes]
+    for place, name, value in changes:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for (place, name, _), old in zip(changes, before, strict=True):
+            if old is _changed:  # it was inherited
+                delattr(place, name)
+            else:
+                setattr(place, name, old)
 
 
 @contextmanager
@@ -85,13 +102,12 @@ def _nothing_left_over() -> Iterator[None]:
     """Fill torch.empty with NaN: what a kernel forgets to write must not be right by luck."""
     import torch
 
-    before = torch.are_deterministic_algorithms_enabled()
-    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms loads the compiler
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warns)
+        torch.set_deterministic_debug_mode(before)
 
 
 def causes(error: BaseException) -> list[BaseException]:

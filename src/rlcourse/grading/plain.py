@@ -9,9 +9,10 @@ They survive JSON, so that a question may as well be answered in another process
 
 import dataclasses
 import sys
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections import namedtuple
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,15 @@ DTYPES = {"bool", *INTEGERS, "float16", "bfloat16", "float32", "float64"}
 def encode(x: Any) -> Data:
     """The plain data that stand for x; TypeError for what has none."""
     torch = sys.modules.get("torch")
-    if x is None or isinstance(x, bool | str):
+    if x is None or isinstance(x, (bool, str)):
         return x
-    if isinstance(x, np.ndarray | np.generic):
-        return _raw("array", x.dtype.name, x.shape, x.astype(x.dtype.newbyteorder("=")).tobytes())
+    if isinstance(x, (np.ndarray, np.generic)):
+        native = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+        return _raw("array", _name(x.dtype), x.shape, native.tobytes())
     if torch and isinstance(x, torch.Tensor):
-        bytes_ = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return _raw("tensor", str(x.dtype).removeprefix("torch."), x.shape, bytes_)
+        name, host = _name(x.dtype), x.detach().cpu()
+        host = host.view(torch.int16) if name == "bfloat16" else host  # NumPy has none
+        return _raw("tensor", name, x.shape, host.numpy().tobytes())
     if isinstance(x, int) and abs(x) < 2**63:
         return int(x)
     if isinstance(x, float):
@@ -53,15 +56,26 @@ def _fields(x: Any) -> dict[str, Any]:
     raise TypeError(f"{type(x).__name__} is not a number, string, array, tensor or tuple of them")
 
 
+@cache
+def _name(dtype: Any) -> str:
+    """What a type of numbers is called; TypeError for one that isn't in DTYPES."""
+    name = dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise TypeError(f"numbers of type {name} are no answer: use bool, int64 or float64")
+    return name
+
+
 def _raw(kind: str, dtype: str, shape: tuple[int, ...], data: bytes) -> Data:
-    if dtype not in DTYPES:
-        raise TypeError(f"numbers of type {dtype} are no answer: use bool, int64 or float64")
-    return {kind: dtype, "shape": list(shape), "data": b64encode(data).decode()}
+    return {kind: dtype, "shape": list(shape), "data": b2a_base64(data, newline=False).decode()}
 
 
 def decode(x: Data, types: Mapping[str, Any] | None = None) -> Any:
     """The value that plain data stand for; a record is of its type in `types`, or a namedtuple."""
     match x:
+        case {"array": dtype, "shape": shape, "data": data} if dtype in DTYPES:
+            return np.frombuffer(a2b_base64(data), dtype).reshape(shape).copy()
+        case {"tensor": dtype, "shape": shape, "data": data} if dtype in DTYPES:
+            return _tensor(dtype, shape, bytearray(a2b_base64(data)))
         case list():
             return [decode(v, types) for v in x]
         case {"tuple": items}:
@@ -72,10 +86,6 @@ def decode(x: Data, types: Mapping[str, Any] | None = None) -> Any:
             known = (types or {}).get(name)
             make: Any = known if isinstance(known, type) else namedtuple(name, fields)
             return make(**{k: decode(v, types) for k, v in fields.items()})
-        case {"array": dtype, "shape": shape, "data": data} if dtype in DTYPES:
-            return np.frombuffer(b64decode(data), dtype).reshape(shape).copy()
-        case {"tensor": dtype, "shape": shape, "data": data} if dtype in DTYPES:
-            return _tensor(dtype, shape, bytearray(b64decode(data)))
         case None | bool() | float() | str():
             return x
         case int() if abs(x) < 2**63:
@@ -86,5 +96,7 @@ def decode(x: Data, types: Mapping[str, Any] | None = None) -> Any:
 def _tensor(dtype: str, shape: list[int], data: bytearray) -> Any:
     import torch
 
-    empty = torch.empty(shape, dtype=getattr(torch, dtype))
-    return torch.frombuffer(data, dtype=empty.dtype).reshape(shape) if data else empty
+    kind = getattr(torch, dtype)
+    if not data:
+        return torch.empty(shape, dtype=kind)
+    return torch.frombuffer(data, dtype=kind).reshape(shape)

@@ -6,21 +6,22 @@ tried in processes of their own (`forked`); a verdict never depends on how busy 
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .exercise import Check, Exercise
 from .forked import allow, run
 from .lazy import lazy_answers
 from .mutants import mutants
-from .verdict import across, judge
+from .verdict import Ask, Reply, across, judge
 from .worker import Data, Function, answer
 
 CLEAR = (0.1, 10.0)  # tolerances; between them a verdict would hang on rounding
 SLOWER = 3  # times the reference's CPU time that a mutant may need, beside a check's time limit
 PATIENCE = 60.0  # seconds of CPU time for what ought to finish
+TOGETHER = 5  # jobs that share a process: to start one takes as long as a quick job
 FEWEST = 3  # misconceptions of an exercise
 SHARE = 0.25  # of an exercise's time limit that a right answer may need
 
@@ -43,14 +44,21 @@ Place = tuple[int, int]  # the number of a check, and of a question in its paper
 Marks = list[Mark] | None  # None: crashed, or never ended
 
 
-def asked(exercise: Exercise, function: Function) -> Callable[[Data], Data]:
+def asked(exercise: Exercise, function: Function, reply: Reply = answer) -> Ask:
     """Ask a function without a time limit: the process around it has one."""
-    return partial(answer, function, types=exercise.types)
+    return lambda question: reply(function, question, exercise.types)
 
 
-def marks(exercise: Exercise, function: Function, seed: int) -> list[Mark]:
+def marks(
+    exercise: Exercise,
+    function: Function,
+    seed: int,
+    ask: Ask | None = None,
+    theirs: Reply = answer,
+) -> list[Mark]:
     """The mark of each check, as a learner with that function and seed would have it."""
-    verdicts = across([judge(c, asked(exercise, function), seed) for c in exercise.checks])
+    ask = ask or asked(exercise, function)
+    verdicts = across([judge(c, ask, seed, theirs) for c in exercise.checks])
     return [
         Mark(
             v.check.sentence,
@@ -83,17 +91,24 @@ def warm(exercise: Exercise, seeds: int) -> None:
 
 def right_answers_lose(exercise: Exercise, seeds: int = 40) -> list[str]:
     """The reference and the controls have full marks in 200 draws (five for each seed), in time."""
-    found = run([partial(_losses, exercise, seed) for seed in range(seeds)], PATIENCE)
+    jobs = [partial(_losses, exercise, seed) for seed in range(seeds)]
+    found = run(jobs, PATIENCE, TOGETHER)
     never = ["a right answer crashed, or was still running after a minute"]
     losses = (c for complaints in found for c in (never if complaints is None else complaints))
     return list(dict.fromkeys(losses))
 
 
 def _losses(exercise: Exercise, seed: int) -> list[str]:
+    """What right answers lose with a seed.
+
+    The reference answers anew with seed 0 or without controls; else theirs show that it does not
+    draw, since they are compared with its own.
+    """
     complaints = []
     for f in (exercise.reference, *exercise.controls):
         start = time.process_time()
-        for m in marks(exercise, f, seed):
+        known = _on_paper(exercise, seed) if seed and exercise.controls else ()
+        for m in marks(exercise, f, seed, asked(exercise, f, remembering(known))):
             if not m.right:
                 complaints.append(f"{f.__name__} fails: {m.sentence} ({m.difference})")
             elif m.size > CLEAR[0]:
@@ -103,10 +118,18 @@ def _losses(exercise: Exercise, seed: int) -> list[str]:
     return complaints
 
 
+def _on_paper(exercise: Exercise, seed: int) -> Iterator[tuple[Function, Data, Data]]:
+    """What the reference has answered already; papers leave out what it held at its peak."""
+    for check in exercise.checks:
+        if not check.peak:
+            yield from ((exercise.reference, *trial) for trial in check.paper(seed))
+
+
 def nobody_answers_gain(exercise: Exercise, seeds: int = 3) -> list[str]:
     """The stub and the lazy pass no check, with any seed."""
     lazy = lazy_answers(exercise)
-    found = run([partial(_gains, exercise, f, seeds) for f in lazy.values()], PATIENCE)
+    jobs = [partial(_gains, exercise, f, seeds) for f in lazy.values()]
+    found = run(jobs, PATIENCE, TOGETHER)
     gains = [*zip(lazy, found, strict=True)]
     crashed = [f"who {what} crashes the judge" for what, gained in gains if gained is None]
     return crashed + [f"who {what} passes: {s}" for what, gained in gains for s in gained or ()]
@@ -121,14 +144,36 @@ def _gains(exercise: Exercise, function: Function, seeds: int) -> list[str]:
 
 
 def tried(exercise: Exercise, seeds: int = 5) -> dict[str, list[Marks]]:
-    """Misconception -> its marks for each seed."""
+    """Misconception -> its marks for each seed.
+
+    It answers each question once, but with seed 0 twice, as a learner's copy of it would: one that
+    draws is not recognised then.
+    """
     warm(exercise, seeds)
-    jobs = [(wrong, seed) for wrong in exercise.misconceptions for seed in range(seeds)]
-    found = run([partial(marks, exercise, wrong, seed) for wrong, seed in jobs], PATIENCE)
+    wrongs, jobs = [*exercise.misconceptions], []
+    for seed in range(seeds):
+        once = remembering()
+        for wrong in wrongs:
+            ask = asked(exercise, wrong, once if seed else answer)
+            jobs.append(partial(marks, exercise, wrong, seed, ask, once))
+    found = run(jobs, PATIENCE, together=len(wrongs) or 1)
     table: dict[str, list[Marks]] = {}
-    for (wrong, _), marked in zip(jobs, found, strict=True):
-        table.setdefault(wrong.__name__, []).append(marked)
+    for i, wrong in enumerate(wrongs):
+        table.setdefault(wrong.__name__, []).extend(found[i :: len(wrongs)])
     return table
+
+
+def remembering(known: Iterable[tuple[Function, Data, Data]] = ()) -> Reply:
+    """`answer`, which asks no function the same question twice, nor what is `known`."""
+    kept = {(f, id(question)): (question, its) for f, question, its in known}
+
+    def once(function: Function, question: Data, types: Mapping[str, Any]) -> Data:
+        key = function, id(question)
+        if key not in kept:
+            kept[key] = question, answer(function, question, types)  # held: no id comes again
+        return kept[key][1]
+
+    return once
 
 
 def misconceptions_pass(

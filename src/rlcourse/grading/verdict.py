@@ -9,12 +9,12 @@ function in this process (`local`); a sandbox elsewhere would be another `ask`.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from . import memory, traffic
 from .clock import limited
@@ -25,6 +25,7 @@ from .window import window
 from .worker import Data, Function, answer
 
 Ask = Callable[[Data], Data]
+Reply = Callable[[Function, Data, Mapping[str, Any]], Data]
 Trial = tuple[Data, Data, Data]  # question, got, expected
 HURRY = 0.2  # seconds for each later check of a function that hung once
 
@@ -80,10 +81,11 @@ def final(got: Data) -> bool:
     return got.get("raised") in ("TimeLimit", "OwnFunction") or "import" in got
 
 
-def judge(check: Check, ask: Ask, seed: int) -> Verdict:
+def judge(check: Check, ask: Ask, seed: int, theirs: Reply = answer) -> Verdict:
     """The verdict on a check, on the smallest failing case as it was drawn.
 
-    `misconceptions` are those that answer as the function does on all cases of this check.
+    `misconceptions` are those that answer as the function does on all cases of this check; `theirs`
+    has their answers.
     """
     trials: list[Trial] = []
     for question, expected in check.paper(seed):
@@ -96,7 +98,7 @@ def judge(check: Check, ask: Ask, seed: int) -> Verdict:
     size = max((g.size for g in gaps), default=0.0)
     if size <= 1:
         return Verdict(check, seed, "right", size)
-    known = recognise(check, trials)
+    known = recognise(check, trials, theirs)
     failed = [i for i, g in enumerate(gaps) if g.size > 1]
     draw = min(failed, key=lambda i: weight(trials[i][0]))
     return Verdict(check, seed, "wrong", size, *trials[draw], gaps[draw].text, known, draw)
@@ -130,7 +132,7 @@ def across(verdicts: list[Verdict]) -> list[Verdict]:
     return [replace(v, misconceptions=only if v.outcome == "wrong" else ()) for v in verdicts]
 
 
-def recognise(check: Check, trials: list[Trial]) -> tuple[Function, ...]:
+def recognise(check: Check, trials: list[Trial], theirs: Reply = answer) -> tuple[Function, ...]:
     """The misconceptions that answer as the learner does in every trial.
 
     To hang where an error is asked for is to go on, as one does that returns a value there.
@@ -139,7 +141,7 @@ def recognise(check: Check, trials: list[Trial]) -> tuple[Function, ...]:
         return ()
 
     def alike(wrong: Function, question: Data, got: Data, expected: Data) -> bool:
-        its = answer(wrong, question, check.exercise.types)
+        its = theirs(wrong, question, check.exercise.types)
         if went_on(got, expected):
             return "value" in its
         costs = [

@@ -22,10 +22,11 @@ import sysconfig
 import traceback
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from os.path import normcase
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from .kernels import causes, interpreted
 from .memory import Lines, held
@@ -81,7 +82,7 @@ def answer(function: Function, question: Data, types: Mapping[str, Any] | None =
 
     Records of the case become the function's own types of their names, else those of `types`.
     """
-    known = ChainMap(getattr(function, "__globals__", {}), dict(types or {}))
+    known = ChainMap(getattr(function, "__globals__", {}), cast("dict[str, Any]", types or {}))
     try:
         case = {n: decode(x, known) for n, x in question["case"].items()}
         case = sunk(question, case, known)
@@ -160,10 +161,18 @@ def _gradients(value: Any, inputs: Mapping[str, Any]) -> dict[str, Data]:
     import torch
 
     outputs = [x for _, x in _floats("", value) if x.requires_grad]
-    weights = [torch.cos(torch.arange(v.numel())).reshape(v.shape) for v in outputs]
+    weights = [_unequal(v.numel()).reshape(v.shape) for v in outputs]
     found: Any = [None] * len(inputs)
     if outputs:
         total: Any = sum((v * w).sum() for v, w in zip(outputs, weights, strict=True))
         found = torch.autograd.grad(total, list(inputs.values()), allow_unused=True)
     pairs = zip(inputs.items(), found, strict=True)
     return {n: encode(torch.zeros_like(x) if g is None else g) for (n, x), g in pairs}
+
+
+@lru_cache(maxsize=256)
+def _unequal(n: int) -> Any:
+    """n weights, no two alike."""
+    import torch
+
+    return torch.cos(torch.arange(n))

@@ -16,9 +16,14 @@ ROOMS = ("tabular", "deep", "language", "alignment", "systems")
 TOPICS = re.findall(
     r"file: book/(\w+)/(\w+)", (PACKAGE.parents[1] / "_toc.yml").read_text(encoding="utf-8")
 )
-BEHIND = {  # helpers that build on a topic of their room, and stand right behind it
+BEHIND = {  # helpers that build on a topic of their room, and stand right behind it, in this order
     ("language", "checkpoints"): ("language", "transformer"),
     ("language", "beam"): ("language", "decoding"),
+    ("alignment", "packing"): ("alignment", "data"),
+    ("alignment", "templates"): ("alignment", "data"),
+    ("alignment", "datasets"): ("alignment", "data"),
+    ("alignment", "loader"): ("alignment", "data"),
+    ("alignment", "sft"): ("alignment", "data"),
 }
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
 
@@ -54,7 +59,8 @@ def complaint(room: str, topic: str, target: str) -> str | None:
     if ROOMS.index(parts[0]) > ROOMS.index(room):
         return f"{target} lies in a later room"
     place: dict[tuple[str, str], float] = {found: i for i, found in enumerate(TOPICS)}
-    place |= {helper: place[topic] + 0.5 for helper, topic in BEHIND.items()}
+    for i, (helper, base) in enumerate(BEHIND.items(), start=1):
+        place[helper] = place[base] + i / (len(BEHIND) + 1)
     here, there = (room, topic), (parts[0], parts[-1])
     if parts[0] == room and there in place and place[there] >= place.get(here, 0):
         return f"{target} is no earlier topic"
@@ -78,6 +84,8 @@ def test_the_rule_knows_what_it_forbids() -> None:
     assert complaint("language", "checkpoints", "rlcourse.language.transformer") is None
     assert "earlier" in str(complaint("language", "transformer", "rlcourse.language.checkpoints"))
     assert "earlier" in str(complaint("language", "checkpoints", "rlcourse.language.decoding"))
+    assert complaint("alignment", "sft", "rlcourse.alignment.packing") is None
+    assert "earlier" in str(complaint("alignment", "packing", "rlcourse.alignment.sft"))
     # any other helper comes before its room's first topic
     assert "earlier" in str(complaint("tabular", "mdp", "rlcourse.tabular.gridworld"))
     assert "earlier" in str(complaint("tabular", "gridworld", "rlcourse.tabular.gridworld"))

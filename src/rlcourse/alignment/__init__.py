@@ -1,0 +1,1 @@
+"""Alignment: language models learn from demonstrations, comparisons, rewards. They need torch."""

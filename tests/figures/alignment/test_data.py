@@ -1,0 +1,84 @@
+"""What the chapter on data says of its figures."""
+
+import numpy as np
+import pytest
+
+from rlcourse.alignment.data import Targets, next_token_targets
+from rlcourse.figures.alignment import data as figures
+from rlcourse.results import load
+
+
+@pytest.fixture(scope="module")
+def ways():
+    return load("alignment/data")["data"]["ways"]
+
+
+def test_packing_halves_the_padding_at_least():
+    for seed in range(10):
+        data = figures.data_layouts(seed=seed)
+        assert data.wasted[1] < 0.5 * data.wasted[0]
+        assert (data.padded.tokens * data.padded.mask).sum() == (
+            data.packed.tokens * data.packed.mask
+        ).sum()
+
+
+def test_a_causal_mask_leaks_into_all_but_the_first_conversation():
+    leak = figures.data_leak()
+    first = leak.segments[1:] == leak.segments[0]
+    off = np.abs(leak.off)
+    assert np.nanmax(off[first[: len(off)]]) < 1e-4
+    assert np.nanmax(off) > 1
+    assert leak.worst < 1e-4
+    assert leak.masks["causal"].sum() > leak.masks["block-diagonal"].sum()
+
+
+def test_a_few_steps_teach_the_form_of_an_answer():
+    run = figures.data_fine_tuning()
+    assert run.right[0] == run.stopped[0] == 0
+    assert run.stopped[1] == 1
+    assert run.right[1] > figures.commonest(run.questions)
+
+
+def test_passages_are_all_of_a_chapter_and_none_is_both_learned_and_asked_for():
+    verses = [f"verse {i}" for i in range(20)]
+    assert " ".join(figures.passages(verses)) == " ".join(verses)
+    assert [x.count("verse") for x in figures.passages(verses)] == [1, 1, 3, 1, 2, 1, 6, 1, 1, 3]
+    assert not set(figures.asked(True)) & set(figures.asked(False))
+
+
+def test_the_unshifted_mask_learns_a_newline_and_not_the_first_token():
+    assert figures.data_hunt(next_token_targets) == repr("Genesis<|im_end|>")
+    wrong = figures.data_hunt(lambda x, m: Targets(x[:, :-1], x[:, 1:], m[:, :-1]))
+    assert wrong.endswith(repr("<|im_end|>\n")[1:])
+    assert not wrong.startswith("'Genesis")
+
+
+def test_the_faulty_run_has_the_better_loss_and_no_right_answer(ways):
+    good, bad = ways["as it should"], ways["mask not shifted"]
+    assert np.mean(bad["losses"][-20:]) < np.mean(good["losses"][-20:])
+    assert bad["right"][1] < 0.05
+    assert good["right"][1] > 1.3 * good["commonest"]
+    assert good["stopped"] == [0, 1]
+
+
+def test_the_record_begins_as_a_run_of_today(ways):
+    run = figures.data_fine_tuning(steps=10, held=4)
+    assert run.losses[0] == pytest.approx(ways["as it should"]["losses"][0], rel=1e-3)
+
+
+def test_each_figure_says_what_it_shows():
+    for drawn in (
+        figures.draw_layouts(figures.data_layouts()),
+        figures.draw_live(6, 300, 1),
+        figures.draw_leak(figures.data_leak()),
+        figures.draw_losses({"as it should": np.ones(20)}),
+    ):
+        assert len(drawn.alt) > 40
+        assert drawn.panels
+
+
+def test_packing_and_budgets_halve_the_time_of_padding():
+    rows = {row["layout"]: row for row in load("benchmarks/data")["rows"]}
+    for layout in ("packed", "budget"):
+        assert rows[layout]["times_padded"]["median"] < 0.6
+        assert rows[layout]["cells"] < 0.6 * rows["padded"]["cells"]

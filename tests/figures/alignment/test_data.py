@@ -22,6 +22,20 @@ def test_packing_halves_the_padding_at_least():
         ).sum()
 
 
+def test_the_slider_shows_the_batch_padded_and_packed():
+    figure = figures.draw_packing()
+    layouts = figures.data_layouts()
+    titles = {frame.name: frame.layout.title.text for frame in figure.frames}
+    for name, batch, wasted in zip(("padded", "256"), layouts[:2], layouts.wasted, strict=True):
+        rows, size = batch.tokens.shape
+        assert titles[name] == f"{rows} rows of {size} tokens: {100 * wasted:.0f}% of them padding"
+    for frame in figure.frames:
+        _, whole, said = frame.data
+        assert list(whole.x) == [len(x.tokens) for x in figures.conversations(400)[:12]]
+        ends = zip(said.base, said.x, whole.base, whole.x, strict=True)
+        assert all(b <= s and s + n == b + m - 1 for s, n, b, m in ends)  # then a newline
+
+
 def test_a_causal_mask_leaks_into_all_but_the_first_conversation():
     leak = figures.data_leak()
     first = leak.segments[1:] == leak.segments[0]

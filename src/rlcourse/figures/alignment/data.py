@@ -12,12 +12,13 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import plotly.graph_objects as go
 import torch
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from rlcourse.alignment.data import Sample, Targets
-from rlcourse.alignment.packing import Batch, packed_batch, padded_batch
+from rlcourse.alignment.packing import Batch, Packing, pack, packed_batch, padded_batch
 from rlcourse.alignment.sft import fine_tune
 from rlcourse.alignment.templates import CHATML, render, template_sample
 from rlcourse.figures.language.psalmist import psalmist
@@ -151,6 +152,74 @@ def draw_layouts(data: Layouts) -> Picture:
         "The same conversations twice. Padded, each has a row of its own and the rest of the row"
         " is hatched; packed, several share a row and little is left over.",
     )
+
+
+def draw_packing(
+    capacities: Sequence[int] = (192, 224, 256, 320, 384, 512, 768), n: int = 12
+) -> go.Figure:
+    """The same conversations padded, and packed into rows of each capacity: one a frame."""
+    samples = conversations(400)[:n]
+    longest = max(len(x.tokens) for x in samples)
+    places = {"padded": (longest, Packing([*range(n)], [0] * n))} | {
+        str(c): (c, pack([len(x.tokens) for x in samples], c)) for c in capacities if c >= longest
+    }
+
+    def frame(name: str) -> go.Frame:
+        capacity, (row, offset) = places[name]
+        rows = max(row) + 1
+        share = 1 - sum(len(x.tokens) for x in samples) / (rows * capacity)
+        asked = [int((~x.mask).nonzero()[-1]) for x in samples]  # the newline after the answer
+        said = [int(x.mask.sum()) for x in samples]
+        colours = [PALETTE[i % len(PALETTE)] for i in range(n)]
+        edge = {"width": 1, "color": "rgba(128,128,128,0.6)"}
+        layers = (
+            (list(range(rows)), [capacity] * rows, [0] * rows, "rgba(128,128,128,0.12)", 1.0),
+            (row, [len(x.tokens) for x in samples], offset, colours, 0.5),
+            (
+                row,
+                said,
+                [o + a - s for o, a, s in zip(offset, asked, said, strict=True)],
+                colours,
+                1.0,
+            ),
+        )
+        bars = [
+            go.Bar(
+                y=[b + 1 for b in y], x=x, base=base, orientation="h", width=0.8, opacity=opacity,
+                marker={"color": colour, "line": edge}, hoverinfo="skip", showlegend=False,
+            )
+            for y, x, base, colour, opacity in layers
+        ]  # fmt: skip
+        title = f"{rows} rows of {capacity} tokens: {100 * share:.0f}% of them padding"
+        return go.Frame(data=bars, name=name, layout={"title": {"text": title}})
+
+    frames = {name: frame(name) for name in places}
+    first = frames["256" if "256" in frames else "padded"]
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
+    steps = [{"label": x, "method": "animate", "args": [[x], still]} for x in frames]
+    figure = go.Figure(data=first.data, frames=[*frames.values()])
+    clear = "rgba(0,0,0,0)"
+    figure.update_layout(
+        meta={"alt": "Conversations as bars in the rows of a batch; what is grey is padding."},
+        title={"text": first.layout.title.text, "x": 0.5, "font": {"size": 15}},
+        height=430, barmode="overlay", paper_bgcolor=clear, plot_bgcolor=clear,
+        margin={"l": 34, "r": 8, "t": 40, "b": 40}, font={"size": 12, "color": GREY},
+        xaxis={
+            "title": {"text": "token"}, "range": [0, 780], "fixedrange": True, "showgrid": False
+        },
+        yaxis={
+            "title": {"text": "row"}, "range": [n + 0.6, 0.4], "fixedrange": True, "dtick": 1,
+            "showgrid": False, "zeroline": False,
+        },
+        sliders=[{
+            "active": [*frames].index(first.name), "steps": steps, "x": 0.02, "len": 0.96,
+            "pad": {"t": 46, "b": 8},
+            "currentvalue": {
+                "prefix": "tokens of a row: ", "xanchor": "center", "font": {"size": 15}
+            },
+        }],
+    )  # fmt: skip
+    return figure
 
 
 def draw_live(conversations: int = 12, capacity: int = WINDOW, batch: int = 0) -> Picture:

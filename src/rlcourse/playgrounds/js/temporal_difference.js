@@ -184,6 +184,7 @@ const square = (i) => `M${i % 12} ${i / 12 | 0}h1v1h-1Z`;
 export function mount(host, data, { onState = () => {} } = {}) {
   const w = { ...data.settings };
   let runs; // of both learners
+  const known = {}; // runs by what they depend on: what was seen before is shown at once
   let before = []; // the curves that the reader's last change replaced
   let [k, cell, a, after] = []; // the episode that is shown; a step from a cell, and the next action
   aim();
@@ -200,8 +201,12 @@ export function mount(host, data, { onState = () => {} } = {}) {
   }
 
   function solve() {
-    runs = ["q_learning", w.against].map((method) => learn(w, method));
-    for (const run of runs) run.curve = Array.from({ length: EPISODES }, (_, i) => mean(run, i + 1, WINDOW));
+    runs = ["q_learning", w.against].map((method) => {
+      const name = [method, w.epsilon, w.alpha, w.ties, w.seed].join();
+      const run = (known[name] ??= learn(w, method));
+      run.curve ??= Array.from({ length: EPISODES }, (_, i) => mean(run, i + 1, WINDOW));
+      return run;
+    });
   }
 
   /** What is known exactly: Q-learning's return in the end, the best ε-greedy policy's, and its way. */

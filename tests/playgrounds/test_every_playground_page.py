@@ -118,6 +118,9 @@ def test_each_stop_of_the_tab_key_is_seen(load, figure):
     assert set(seen) == {"solid"}
 
 
+LOOP = 0.012  # seconds of ten million steps of a loop on a quiet core: there the limit holds
+
+
 def test_an_interaction_takes_less_than_30_ms(load, figure):
     page = load(figure)
     devtools = page.context.new_cdp_session(page)
@@ -130,18 +133,27 @@ def test_an_interaction_takes_less_than_30_ms(load, figure):
       }
     }"""
 
+    loop = """() => {
+      const x = new Float64Array(4096);
+      for (let i = 0; i < 1e7; i += 1) x[i & 4095] += Math.imul(i, 0x6d2b79f5) >>> 9;
+    }"""
+
     def busy():
         metrics = devtools.send("Performance.getMetrics")["metrics"]
         return next(x["value"] for x in metrics if x["name"] == "TaskDuration")
 
-    def seconds(change):
-        before = busy()
-        page.evaluate(act, change)
-        return (busy() - before) / 10
+    def seconds(code, *given):
+        """The least of five, since the processes of other tests share this core's caches."""
+        found = []
+        for _ in range(5):
+            before = busy()
+            page.evaluate(code, *given)
+            found.append(busy() - before)
+        return min(found)
 
+    slow = max(1.0, seconds(loop) / LOOP)
     for prompt in figure.data()["prompts"]:
-        # The least of five: the processes of other tests share this core's caches.
-        assert 0 < min(seconds(prompt["set"]) for _ in range(5)) < 0.030
+        assert 0 < seconds(act, prompt["set"]) / 10 < 0.030 * slow
 
 
 # ------------------------------------------------------------------------------- for everyone

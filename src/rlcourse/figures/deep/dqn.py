@@ -23,6 +23,7 @@ from rlcourse.deep.environments import Observations, Transition
 from rlcourse.deep.networks import Mlp, of_learners
 from rlcourse.deep.rollouts import Rollouts, first_episodes
 from rlcourse.deep.scaled import Scaled
+from rlcourse.figures.frames import with_buttons, with_slider
 from rlcourse.plot import BLUE, GREEN, GREY, HALF, OCHRE, PURPLE, RED, Picture, panel, picture
 from rlcourse.tabular.mdp import Bools, Floats, Ints
 
@@ -227,9 +228,6 @@ def draw_plane(data: Plane) -> go.Figure:
         go.Frame(data=traces(i), name=name, layout={"title": {"text": titles[i]}})
         for i, name in enumerate(names)
     ]
-    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    steps = [{"label": n, "method": "animate", "args": [[n], still]} for n in names]
-    play = {"frame": {"duration": 500, "redraw": True}, "fromcurrent": True}
     shown = len(names) - 1
     figure = go.Figure(data=traces(shown), frames=frames)
     figure.update_layout(
@@ -242,20 +240,9 @@ def draw_plane(data: Plane) -> go.Figure:
         font={"size": 13, "color": GREY},
         xaxis={"title": {"text": "lean of the pole, degrees"}, "fixedrange": True},
         yaxis={"title": {"text": "turn, degrees a second"}, "fixedrange": True},
-        sliders=[{
-            "active": shown, "steps": steps, "x": 0.05, "len": 0.9, "pad": {"t": 50},
-            "currentvalue": {"prefix": "after steps: ", "xanchor": "center", "font": {"size": 15}},
-        }],
-        updatemenus=[{
-            "type": "buttons", "direction": "left", "x": 0.5, "xanchor": "center",
-            "y": 0, "yanchor": "top", "pad": {"t": 150, "b": 5}, "showactive": False,
-            "buttons": [
-                {"label": "▶ Play", "method": "animate", "args": [None, play]},
-                {"label": "❚❚ Pause", "method": "animate", "args": [[None], still]},
-            ],
-        }],
     )  # fmt: skip
-    return figure
+    with_buttons(figure, 500, top=150, bottom=5)
+    return with_slider(figure, shown, "after steps: ", top=50)
 
 
 # ------------------------------------------------------------------------------- ingredients

@@ -18,6 +18,7 @@ from rlcourse.deep.policy_gradient import (
     reinforce_weights,
 )
 from rlcourse.deep.policy_worlds import DAYS, PolicyWorld, hike
+from rlcourse.figures.frames import with_buttons, with_slider
 from rlcourse.plot import BLUE, COLOUR_OF, GREY, HALF, OCHRE, RED, Picture, panel, picture
 from rlcourse.tabular.environment import Episodes, environment, sample_episodes
 from rlcourse.tabular.mdp import Floats
@@ -129,9 +130,6 @@ def draw_clouds(data: Clouds, points: int = 250, shown: int = 0) -> go.Figure:
         go.Frame(data=traces(name), name=name, layout={"title": {"text": titles[name]}})
         for name in names
     ]
-    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    steps = [{"label": name, "method": "animate", "args": [[name], still]} for name in names]
-    play = {"frame": {"duration": 1200, "redraw": True}, "fromcurrent": True}
     figure = go.Figure(data=traces(names[shown]), frames=frames)
     axis = {"range": [-REACH, REACH], "fixedrange": True, "zeroline": True}
     figure.update_layout(
@@ -148,23 +146,10 @@ def draw_clouds(data: Clouds, points: int = 250, shown: int = 0) -> go.Figure:
         showlegend=False,
         xaxis={"title": {"text": "∂J/∂(wish to climb)"}} | axis,
         yaxis={"title": {"text": "∂J/∂(wish to rest)"}} | axis | {"range": [-25, 25]},
-        sliders=[{
-            "active": shown, "steps": steps, "x": 0.05, "len": 0.9, "pad": {"t": 50},
-            "currentvalue": {
-                "prefix": "weights: ", "xanchor": "center", "font": {"size": 15, "color": GREY},
-            },
-            "ticklen": 4, "font": {"size": 1, "color": "rgba(0,0,0,0)"},
-        }],
-        updatemenus=[{
-            "type": "buttons", "direction": "left", "x": 0.5, "xanchor": "center",
-            "y": 0, "yanchor": "top", "pad": {"t": 140}, "showactive": False,
-            "buttons": [
-                {"label": "▶ Play", "method": "animate", "args": [None, play]},
-                {"label": "❚❚ Pause", "method": "animate", "args": [[None], still]},
-            ],
-        }],
     )  # fmt: skip
-    return figure
+    with_buttons(figure, 1200, top=140)
+    hidden = {"size": 1, "color": "rgba(0,0,0,0)"}
+    return with_slider(figure, shown, "weights: ", top=50, ticklen=4, font=hidden)
 
 
 # ------------------------------------------------------------------------------- trust

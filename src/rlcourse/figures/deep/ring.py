@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from rlcourse.deep.counterexamples import ring
 from rlcourse.deep.mean_updates import LinearSystem, largest_growth, mean_path, td_system
 from rlcourse.figures.deep.divergence import visits
+from rlcourse.figures.frames import with_buttons, with_slider
 from rlcourse.plot import BLUE, GREEN, GREY, RED
 from rlcourse.tabular.mdp import Floats, policy_model
 
@@ -146,9 +147,6 @@ def draw_ring(data: Ring, shown: int = 7) -> go.Figure:
         )
         for i, name in enumerate(names)
     ]  # fmt: skip
-    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    steps = [{"label": n, "method": "animate", "args": [[n], still]} for n in names]
-    play = {"frame": {"duration": 900, "redraw": True}, "fromcurrent": True}
     figure = go.Figure(data=_traces(data, shown), frames=frames)
     low, high = 1 - WINDOW, 1 + WINDOW
     figure.update_layout(
@@ -169,21 +167,9 @@ def draw_ring(data: Ring, shown: int = 7) -> go.Figure:
         yaxis2={"domain": [0, 0.15], "range": [0, 1], "anchor": "x2", "fixedrange": True,
                 "visible": False},
         annotations=[_caption(data, shown)],
-        sliders=[{
-            "active": shown, "steps": steps, "x": 0.05, "len": 0.9, "pad": {"t": 34},
-            "currentvalue": {"prefix": "goes back with probability ", "xanchor": "center",
-                             "font": {"size": 15}},
-        }],
-        updatemenus=[{
-            "type": "buttons", "direction": "left", "x": 0.5, "xanchor": "center",
-            "y": 0, "yanchor": "top", "pad": {"t": 130}, "showactive": False,
-            "buttons": [
-                {"label": "▶ Play", "method": "animate", "args": [None, play]},
-                {"label": "❚❚ Pause", "method": "animate", "args": [[None], still]},
-            ],
-        }],
     )  # fmt: skip
-    return figure
+    with_buttons(figure, 900, top=130)
+    return with_slider(figure, shown, "goes back with probability ", top=34)
 
 
 def _caption(data: Ring, i: int) -> dict[str, Any]:

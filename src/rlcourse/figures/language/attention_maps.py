@@ -13,6 +13,7 @@ import torch
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from rlcourse.figures.frames import with_slider
 from rlcourse.figures.language.psalmist import Psalmist, tokens_of
 from rlcourse.language.masks import causal_mask
 from rlcourse.language.transformer import Decoder
@@ -124,8 +125,6 @@ def draw_maps(data: Maps, shown: tuple[int, int]) -> go.Figure:
 
     names = [f"{layer + 1}.{head + 1}" for layer, head in places]
     frames = [go.Frame(data=[trace(p)], name=n) for p, n in zip(places, names, strict=True)]
-    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    steps = [{"label": n, "method": "animate", "args": [[n], still]} for n in names]
     figure = go.Figure(data=[trace(shown)], frames=frames)
     ticks = {"tickvals": labels, "ticktext": data.tokens, "fixedrange": True}
     figure.update_layout(
@@ -137,15 +136,9 @@ def draw_maps(data: Maps, shown: tuple[int, int]) -> go.Figure:
         font={"size": 12, "color": GREY},
         xaxis=ticks | {"tickangle": -60, "showgrid": False},
         yaxis=ticks | {"autorange": "reversed", "showgrid": False},
-        sliders=[{
-            "active": places.index(shown), "steps": steps, "x": 0.02, "len": 0.96,
-            "pad": {"t": 70, "b": 30},
-            "currentvalue": {
-                "prefix": "layer.head: ", "xanchor": "center", "font": {"size": 15}
-            },
-        }],
     )  # fmt: skip
-    return figure
+    place = places.index(shown)
+    return with_slider(figure, place, "layer.head: ", top=70, bottom=30, x=0.02, len=0.96)
 
 
 HABITS = {

@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
+from rlcourse.figures.frames import with_buttons, with_slider
 from rlcourse.figures.tabular.grid_map import draw_map
 from rlcourse.plot import BLUE, COLOUR_OF, GREY, PALETTE, RED, Picture, panel, picture
 from rlcourse.tabular import linear
@@ -256,9 +257,6 @@ def draw_news(v: Floats) -> go.Figure:
 
     names = [str(k) for k in range(len(v))]
     frames = [go.Frame(data=[heat(x)], name=name) for x, name in zip(v, names, strict=True)]
-    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    steps = [{"label": n, "method": "animate", "args": [[n], still]} for n in names]
-    play = {"frame": {"duration": 500, "redraw": True}, "fromcurrent": True}
     shown = 4
     figure = go.Figure(data=[heat(v[shown])], frames=frames)
     figure.update_layout(
@@ -270,20 +268,9 @@ def draw_news(v: Floats) -> go.Figure:
         font={"size": 14, "color": GREY},
         xaxis={"visible": False, "constrain": "domain", "fixedrange": True},
         yaxis={"visible": False, "autorange": "reversed", "scaleanchor": "x", "fixedrange": True},
-        sliders=[{
-            "active": shown, "steps": steps, "x": 0.05, "len": 0.9, "pad": {"t": 10},
-            "currentvalue": {"prefix": "after sweep ", "xanchor": "center", "font": {"size": 16}},
-        }],
-        updatemenus=[{
-            "type": "buttons", "direction": "left", "x": 0.5, "xanchor": "center",
-            "y": 0, "yanchor": "top", "pad": {"t": 110}, "showactive": False,
-            "buttons": [
-                {"label": "▶ Play", "method": "animate", "args": [None, play]},
-                {"label": "❚❚ Pause", "method": "animate", "args": [[None], still]},
-            ],
-        }],
     )  # fmt: skip
-    return figure
+    with_buttons(figure, 500, top=110)
+    return with_slider(figure, shown, "after sweep ", top=10, size=16)
 
 
 # ------------------------------------------------------------------------------- the experiment

@@ -184,7 +184,7 @@ const square = (i) => `M${i % 12} ${i / 12 | 0}h1v1h-1Z`;
 export function mount(host, data, { onState = () => {} } = {}) {
   const w = { ...data.settings };
   let runs; // of both learners
-  const known = {}; // runs by what they depend on: what was seen before is shown at once
+  const known = new Map(); // the last runs, by what they depend on: prompts and Restore come back to them
   let before = []; // the curves that the reader's last change replaced
   let [k, cell, a, after] = []; // the episode that is shown; a step from a cell, and the next action
   aim();
@@ -203,8 +203,11 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function solve() {
     runs = ["q_learning", w.against].map((method) => {
       const name = [method, w.epsilon, w.alpha, w.ties, w.seed].join();
-      const run = (known[name] ??= learn(w, method));
-      run.curve ??= Array.from({ length: EPISODES }, (_, i) => mean(run, i + 1, WINDOW));
+      if (known.has(name)) return known.get(name);
+      const run = learn(w, method);
+      run.curve = Array.from({ length: EPISODES }, (_, i) => mean(run, i + 1, WINDOW));
+      if (known.size > 40) known.clear();
+      known.set(name, run);
       return run;
     });
   }

@@ -5,6 +5,7 @@ import pytest
 
 from rlcourse.alignment.data import Targets, next_token_targets
 from rlcourse.figures.alignment import data as figures
+from rlcourse.figures.alignment import layouts
 from rlcourse.results import load
 
 
@@ -15,7 +16,7 @@ def ways():
 
 def test_packing_halves_the_padding_at_least():
     for seed in range(10):
-        data = figures.data_layouts(seed=seed)
+        data = layouts.data_layouts(seed=seed)
         assert data.wasted[1] < 0.5 * data.wasted[0]
         assert (data.padded.tokens * data.padded.mask).sum() == (
             data.packed.tokens * data.packed.mask
@@ -23,10 +24,10 @@ def test_packing_halves_the_padding_at_least():
 
 
 def test_the_slider_shows_the_batch_padded_and_packed():
-    figure = figures.draw_packing()
-    layouts = figures.data_layouts()
+    figure = layouts.draw_packing()
+    example = layouts.data_layouts()
     titles = {frame.name: frame.layout.title.text for frame in figure.frames}
-    for name, batch, wasted in zip(("padded", "256"), layouts[:2], layouts.wasted, strict=True):
+    for name, batch, wasted in zip(("padded", "256"), example[:2], example.wasted, strict=True):
         rows, size = batch.tokens.shape
         assert titles[name] == f"{rows} rows of {size} tokens: {100 * wasted:.0f}% of them padding"
     for frame in figure.frames:
@@ -37,7 +38,7 @@ def test_the_slider_shows_the_batch_padded_and_packed():
 
 
 def test_a_causal_mask_leaks_into_all_but_the_first_conversation():
-    leak = figures.data_leak()
+    leak = layouts.data_leak()
     first = leak.segments[1:] == leak.segments[0]
     off = np.abs(leak.off)
     assert np.nanmax(off[first[: len(off)]]) < 1e-4
@@ -82,9 +83,9 @@ def test_the_record_begins_as_a_run_of_today(ways):
 
 def test_each_figure_says_what_it_shows():
     for drawn in (
-        figures.draw_layouts(figures.data_layouts()),
-        figures.draw_live(6, 300, 1),
-        figures.draw_leak(figures.data_leak()),
+        layouts.draw_layouts(layouts.data_layouts()),
+        layouts.draw_live(6, 300, 1),
+        layouts.draw_leak(layouts.data_leak()),
         figures.draw_losses({"as it should": np.ones(20)}),
     ):
         assert len(drawn.alt) > 40

@@ -322,6 +322,14 @@ def multiplies_by_the_mask(log_probs, mask, total):
     return -(log_probs * mask).sum() / total
 
 
+@token_loss.misconception(
+    "Two slips in one line: 0 · -inf is NaN, so leave masked tokens out by where; and parts add up "
+    "only if each is divided by the whole batch's total."
+)
+def takes_the_masked_mean(log_probs, mask, total):
+    return -(log_probs * mask).sum() / mask.sum()
+
+
 @token_loss.misconception("A loss falls while the log-probabilities rise: it is minus their sum.")
 def climbs_down(log_probs, mask, total):
     return -data.token_loss(log_probs, mask, total)

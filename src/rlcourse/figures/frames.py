@@ -4,8 +4,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rlcourse.plot import GREY
-
 STILL = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
 
 
@@ -17,16 +15,17 @@ def with_slider(
     top: int,
     bottom: int = 0,
     size: int = 15,
+    color: str | None = None,
     **slider: Any,
 ) -> go.Figure:
     """The figure with a slider over its frames that begins at number `active`.
 
-    prefix: what stands above it before a frame's name, in letters of `size`; top and bottom: pixels
-    around it; any other options are those of Plotly's slider.
+    prefix: what stands above it before a frame's name, in letters of this size and colour, else the
+    page's; top and bottom: pixels around it; any other options are those of Plotly's slider.
     """
     names = [frame.name for frame in figure.frames]
     steps = [{"label": name, "method": "animate", "args": [[name], STILL]} for name in names]
-    font = {"size": size, "color": GREY}
+    font = {"size": size, "color": color}
     own = {
         "active": active, "steps": steps, "x": 0.05, "len": 0.9, "pad": {"t": top, "b": bottom},
         "currentvalue": {"prefix": prefix, "xanchor": "center", "font": font},

@@ -149,7 +149,7 @@ def draw_clouds(data: Clouds, points: int = 250, shown: int = 0) -> go.Figure:
     )  # fmt: skip
     with_buttons(figure, 1200, top=140)
     hidden = {"size": 1, "color": "rgba(0,0,0,0)"}
-    return with_slider(figure, shown, "weights: ", top=50, ticklen=4, font=hidden)
+    return with_slider(figure, shown, "weights: ", top=50, color=GREY, ticklen=4, font=hidden)
 
 
 # ------------------------------------------------------------------------------- trust

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .site import read_book
@@ -60,26 +61,26 @@ def fresh_environment(folder: Path, base: Path) -> Path:
 def run_notebooks(root: Path, names: list[str], base: Path | None = None) -> list[str]:
     """Run notebooks (all of the book's if none is named) top to bottom; those that failed.
 
-    base: a Python whose packages are used, the course itself excepted; by default this one.
+    As many run at once as there are cores. base: a Python whose packages are used, the course
+    itself excepted; by default this one.
     """
-    book = read_book(root)
-    failed = []
-    with tempfile.TemporaryDirectory() as text:
+    names = names or [*read_book(root).notebooks]
+    with tempfile.TemporaryDirectory() as text, ThreadPoolExecutor(os.cpu_count()) as pool:
         folder = Path(text)
         wheel = build_wheel(root, folder)
         python = fresh_environment(folder / "venv", base or Path(sys.executable))
         pip(python, "install", "-q", "--no-deps", "--ignore-installed", wheel)
-        for name in names or book.notebooks:
+
+        def runs(name: str) -> bool:
             path = (root / name).with_suffix(".ipynb").resolve()
-            empty = Path(tempfile.mkdtemp(dir=folder))
-            done = subprocess.run(
-                [python, "-c", ASK_AGAIN + RUN, path], cwd=empty, env=_environment()
-            )
-            print(
-                f"{path.relative_to(root.resolve())}: {'ran' if not done.returncode else 'FAILED'}"
-            )
-            failed += [str(name)] * bool(done.returncode)
-    return failed
+            empty = tempfile.mkdtemp(dir=folder)
+            command = [str(python), "-c", ASK_AGAIN + RUN, str(path)]
+            fine = not subprocess.run(command, cwd=empty, env=_environment()).returncode
+            print(f"{path.relative_to(root.resolve())}: {'ran' if fine else 'FAILED'}", flush=True)
+            return fine
+
+        ran = list(pool.map(runs, names))
+    return [name for name, fine in zip(names, ran, strict=True) if not fine]
 
 
 def pip(python: Path, *arguments: str | Path) -> None:

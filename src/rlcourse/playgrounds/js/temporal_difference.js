@@ -203,9 +203,8 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function solve() {
     runs = ["q_learning", w.against].map((method) => {
       const name = [method, w.epsilon, w.alpha, w.ties, w.seed].join();
-      if (known.has(name)) return known.get(name);
-      const run = learn(w, method);
-      run.curve = Array.from({ length: EPISODES }, (_, i) => mean(run, i + 1, WINDOW));
+      const run = known.get(name) ?? learn(w, method);
+      run.curve ??= Array.from({ length: EPISODES }, (_, i) => mean(run, i + 1, WINDOW));
       if (known.size > 40) known.clear();
       known.set(name, run);
       return run;

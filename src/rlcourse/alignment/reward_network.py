@@ -8,6 +8,7 @@ answers of a pair go through in one batch.
 Shapes: B pairs, T tokens of a row, C model width.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import NamedTuple, cast
 
@@ -21,6 +22,9 @@ from rlcourse.deep.progress import Progress
 from rlcourse.language.masks import padded_mask, padded_positions
 from rlcourse.language.training import Settings, adamw, learning_rate
 from rlcourse.language.transformer import Decoder
+
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # rewards of chosen, of rejected, margin: (B,)
 
 
 class Comparisons(NamedTuple):
@@ -64,11 +68,12 @@ def train_reward_model(
     *,
     generator: torch.Generator,
     margin: Tensor | float = 0.0,
+    loss: Loss = pairwise_loss,
     progress: Progress | None = None,
 ) -> list[float]:
     """Down the pairwise loss, `settings.batch` comparisons a step, each epoch in another order.
 
-    margin: (M,), or one number for all. Returns the losses, in nats a comparison, each before its
+    margin: (M,), or one number for all. loss: another than the pairwise one. Returns the losses, in nats a comparison, each before its
     step. Raises ValueError for fewer comparisons than a batch, and FloatingPointError where a loss
     is no number.
     """
@@ -83,16 +88,17 @@ def train_reward_model(
         chosen, order = order[: x.batch], order[x.batch :]
         both = [Batch(*(column[chosen] for column in side)) for side in comparisons]
         rewards = model(Batch(*(torch.cat(columns) for columns in zip(*both, strict=True))))
-        loss = pairwise_loss(*rewards.chunk(2), margins[chosen]).mean()
-        if not loss.isfinite():
+        first, second = rewards.chunk(2)
+        total = loss(first, second, margins[chosen]).mean()
+        if not total.isfinite():
             raise FloatingPointError(f"the loss is no number at step {step}")
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, x)
         optimiser.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(total)
         torch.nn.utils.clip_grad_norm_(model.parameters(), x.most)
         optimiser.step()
-        losses.append(float(loss.detach()))
+        losses.append(float(total.detach()))
         if progress:
             progress(step + 1, x.steps, np.array(losses[-20:]))
     return losses

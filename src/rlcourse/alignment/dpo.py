@@ -44,10 +44,10 @@ class SequenceLogProbs(NamedTuple):
 
 
 def sequence_log_probs(log_probs: Tensor, mask: Tensor) -> SequenceLogProbs:
-    """Σ_t m_t log π(y_t|x, y_<t) = log π(y|x), and that by Σ m: (B, T) each  (eq-sequence-log-prob).
+    """log π(y|x) = Σ_t m_t log π(y_t|x, y_<t), and its mean a token  (eq-sequence-log-prob).
 
-    The mask is True for the tokens of the answer; what it leaves out has no say, be it infinite or
-    NaN. Raises ValueError where an answer has no token.
+    log_probs and mask (B, T) -> (B,) each. The mask is True for the tokens of the answer; what it
+    leaves out has no say, be it infinite or NaN. Raises ValueError where an answer has no token.
     """
     if empty := (~mask.any(1)).nonzero().flatten().tolist():
         raise ValueError(f"mask must have a token in each row, row {empty[0]} has none")

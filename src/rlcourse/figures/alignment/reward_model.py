@@ -71,7 +71,7 @@ Runs = Sequence[dict[str, Any]]
 
 
 def means(runs: Runs, way: str, what: str) -> Floats:
-    """(runs, points) of a recorded curve: way is "tilted" or "best", what is kl, proxy or gold."""
+    """(runs, points) of a recorded curve: way is "tilted" or "best_of_n", what is kl, proxy or gold."""
     return np.array([run[way][what] for run in runs])
 
 
@@ -80,7 +80,7 @@ def draw_over_optimisation(record: dict[str, Any], size: int = 3000) -> Picture:
     runs = record["sizes"][str(size)]
     left, axes = panel("the reward model's word, and the truth", HALF)
     for what, colour, look in (("proxy", RED, "--"), ("gold", BLUE, "-")):
-        x, y = means(runs, "best", "kl").mean(0), means(runs, "best", what)
+        x, y = means(runs, "best_of_n", "kl").mean(0), means(runs, "best_of_n", what)
         axes.fill_between(x, y.min(0), y.max(0), color=colour, alpha=0.2, linewidth=0)
         axes.plot(x, y.mean(0), look, color=colour, label=f"{what}, best of n")
     true = record["true"]["tilted"]
@@ -90,7 +90,7 @@ def draw_over_optimisation(record: dict[str, Any], size: int = 3000) -> Picture:
     right, axes = panel("gold, by how many pairs are drawn", HALF)
     looks = zip(record["sizes"].items(), (OCHRE, BLUE, PURPLE), LOOKS, strict=False)
     for (name, each), colour, look in looks:
-        for way, width in (("tilted", 1.8), ("best", 0.9)):
+        for way, width in (("tilted", 1.8), ("best_of_n", 0.9)):
             x, y = means(each, way, "kl").mean(0), means(each, way, "gold").mean(0)
             label = f"{int(name):,}".replace(",", " ") if way == "tilted" else None
             axes.plot(x, y, look, color=colour, linewidth=width, label=label)
@@ -458,9 +458,9 @@ def recorded_run(pairs: int, seed: int, **more: Any) -> dict[str, Any]:
     }
     found["compared"] = len(made.data_comparisons(pairs, seed).chosen.tokens)
     found["first_loss"] = round(learned.losses[0], 5)
-    for way, draw in (("tilted", tilted_curve), ("best", best_of_n_curve)):
+    for way, draw in (("tilted", tilted_curve), ("best_of_n", best_of_n_curve)):
         found[way] = draw(world, learned.rewards)._asdict()
-    print(pairs, seed, {k: found[k] for k in ("accuracy", "best", "error")}, flush=True)
+    print(pairs, seed, found["accuracy"], found["error"], flush=True)
     return found
 
 
@@ -484,7 +484,7 @@ def recorded_true() -> dict[str, Any]:
     world = made.world(PROMPTS)
     return {
         "tilted": tilted_curve(world, world.quality)._asdict(),
-        "best": best_of_n_curve(world, world.quality)._asdict(),
+        "best_of_n": best_of_n_curve(world, world.quality)._asdict(),
     }
 
 

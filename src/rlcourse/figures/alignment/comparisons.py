@@ -159,7 +159,7 @@ class Judged(NamedTuple):
     """How well rewards foretell what a rater prefers, over held-out pairs.
 
     accuracy: the share of pairs in whose order the rater agrees; best: with the true qualities.
-    error: the calibration error. said, came, count: of each part of [0, 1], the mean probability,
+    error: the calibration error. said, came, pairs: of each part of [0, 1], the mean probability,
     the share that came true, and how many pairs lie in it (none: 0 of each).
     """
 
@@ -168,7 +168,7 @@ class Judged(NamedTuple):
     error: float
     said: list[float]
     came: list[float]
-    count: list[int]
+    pairs: list[int]
 
 
 def data_judged(rewards: Tensor) -> Judged:

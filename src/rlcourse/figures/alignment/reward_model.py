@@ -71,7 +71,7 @@ Runs = Sequence[dict[str, Any]]
 
 
 def means(runs: Runs, way: str, what: str) -> Floats:
-    """(runs, points) of a recorded curve: way is "tilted" or "best_of_n", what is kl, proxy or gold."""
+    """(runs, points) of a curve: way is "tilted" or "best_of_n", what is kl, proxy or gold."""
     return np.array([run[way][what] for run in runs])
 
 
@@ -139,7 +139,7 @@ def data_optimised(which: int = 0) -> Optimised:
 
 def likeliest(data: Optimised, i: int, most: int) -> list[int]:
     """The places of the likeliest answers of the best of NS[i], the likeliest first."""
-    return np.argsort(-data.policies[i], kind="stable")[:most].tolist()
+    return [int(y) for y in np.argsort(-data.policies[i], kind="stable")[:most]]
 
 
 def _moving(data: Optimised, i: int, most: int) -> list[Any]:
@@ -303,7 +303,7 @@ def draw_reliability(ways: dict[str, Runs]) -> Picture:
     for name, runs in ways.items():
         colour, look = WAYS[name]
         count, said, came = (
-            np.array([run[what] for run in runs]) for what in ("count", "said", "came")
+            np.array([run[what] for run in runs]) for what in ("pairs", "said", "came")
         )
         total = count.sum(0)
         x, y = ((values * count).sum(0) / np.maximum(total, 1) for values in (said, came))
@@ -415,7 +415,7 @@ def data_hunt(loss: Callable[[Tensor, Tensor], Tensor]) -> str:
     """What a loss of two rewards teaches in the live run's time."""
     learned = made.data_learned(loss=lambda chosen, rejected, margin: loss(chosen, rejected))
     judged = made.data_judged(learned.rewards)
-    sure = sum(judged.count[-1:] + judged.count[:1]) / sum(judged.count)
+    sure = sum(judged.pairs[-1:] + judged.pairs[:1]) / sum(judged.pairs)
     return (
         f"accuracy {100 * judged.accuracy:.0f} %, calibration error {100 * judged.error:.1f} %, "
         f"surer than 90 % in {100 * sure:.0f} % of the pairs"

@@ -183,7 +183,7 @@ def data_judged(rewards: Tensor) -> Judged:
         for values in (torch.ones_like(said), said, x.won)
     )
     means = ((y / count.clamp(min=1)).tolist() for y in (p, won))
-    return Judged(
+    return Judged(  # type: ignore[call-arg]  # two means
         float(agreed.mean()),
         float(torch.maximum(x.p, 1 - x.p).mean()),
         float(calibration_error(said, x.won, BINS)),

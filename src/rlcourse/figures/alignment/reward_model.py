@@ -276,7 +276,8 @@ def draw_seen(data: Seen) -> Picture:
             data.log_ref[there].round(1), data.reward[there].round(2), marks[right], color=colour,
             markersize=3.2 if right < 3 else 8, alpha=0.8, label=f"{right} right",
         )  # fmt: skip
-    axes.set(xlabel="log π_ref, nats", ylabel="reward")
+    low = float(data.reward.min()) - 0.9  # room for the legend
+    axes.set(xlabel="log π_ref, nats", ylabel="reward", ylim=(low, None))
     axes.legend(loc="lower left", ncols=2, handletextpad=0.1)
     return as_picture(
         figure,

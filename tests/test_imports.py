@@ -24,6 +24,9 @@ BEHIND = {  # helpers that build on a topic of their room, and stand right behin
     ("alignment", "datasets"): ("alignment", "data"),
     ("alignment", "loader"): ("alignment", "data"),
     ("alignment", "sft"): ("alignment", "data"),
+    ("alignment", "sloppy_teacher"): ("alignment", "data"),
+    ("alignment", "optimum"): ("alignment", "data"),
+    ("alignment", "reward_network"): ("alignment", "reward_model"),
 }
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
 

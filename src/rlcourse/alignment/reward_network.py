@@ -1,0 +1,104 @@
+"""A reward model on top of a decoder, and its training on comparisons.
+
+    r(x, y) = w · state of the last token                                     (eq-last-token)
+
+It begins as the fine-tuned model with w = 0, so that every reward is 0 and the loss log 2. Both
+answers of a pair go through in one batch.
+
+Shapes: B pairs, T tokens of a row, C model width.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlcourse.alignment.packing import Batch
+from rlcourse.alignment.reward_model import last_rewards, pairwise_loss
+from rlcourse.deep.progress import Progress
+from rlcourse.language.masks import padded_mask, padded_positions
+from rlcourse.language.training import Settings, adamw, learning_rate
+from rlcourse.language.transformer import Decoder
+
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # rewards of chosen, of rejected, margin: (B,)
+
+
+class Comparisons(NamedTuple):
+    """Rows of prompt and answer, of M comparisons: the chosen ones and the rejected ones."""
+
+    chosen: Batch
+    rejected: Batch
+
+
+class RewardModel(nn.Module):
+    """A decoder's copy with one number for a head, 0 at first."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = deepcopy(decoder)
+        self.score = nn.Linear(decoder.config.width, 1, bias=False).to(decoder.head.dtype)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The reward of each row, (B,); a row is one sequence, padded on either side."""
+        present = batch.segments >= 0
+        states = self.decoder.states(
+            batch.tokens,
+            positions=padded_positions(present),
+            mask=padded_mask(present, present.shape[1]),
+        )
+        return last_rewards(cast(Tensor, self.score(states))[:, :, 0], present)
+
+
+def rewards_of(model: RewardModel, batch: Batch, rows: int = 4096) -> Tensor:
+    """The rewards (B,) of many rows, so many at a time, without gradients."""
+    with torch.inference_mode():
+        parts = zip(*(torch.split(x, rows) for x in batch), strict=True)
+        return torch.cat([model(Batch(*part)) for part in parts]).clone()
+
+
+def train_reward_model(
+    model: RewardModel,
+    comparisons: Comparisons,
+    settings: Settings,
+    *,
+    generator: torch.Generator,
+    margin: Tensor | float = 0.0,
+    loss: Loss = pairwise_loss,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Down the pairwise loss, `settings.batch` comparisons a step, each epoch in another order.
+
+    margin: (M,), or one number for all. loss: another than the pairwise one. Returns the losses, in nats a comparison, each before its
+    step. Raises ValueError for fewer comparisons than a batch, and FloatingPointError where a loss
+    is no number.
+    """
+    x, count = settings, len(comparisons.chosen.tokens)
+    if count < x.batch:
+        raise ValueError(f"comparisons must be at least {x.batch}, a batch, got {count}")
+    margins = torch.as_tensor(margin, dtype=model.score.weight.dtype).expand(count)
+    optimiser, order, losses = adamw(model, x), torch.empty(0, dtype=torch.long), []
+    for step in range(x.steps):
+        if len(order) < x.batch:
+            order = torch.randperm(count, generator=generator)
+        chosen, order = order[: x.batch], order[x.batch :]
+        both = [Batch(*(column[chosen] for column in side)) for side in comparisons]
+        rewards = model(Batch(*(torch.cat(columns) for columns in zip(*both, strict=True))))
+        first, second = rewards.chunk(2)
+        total = loss(first, second, margins[chosen]).mean()
+        if not total.isfinite():
+            raise FloatingPointError(f"the loss is no number at step {step}")
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, x)
+        optimiser.zero_grad()
+        torch.autograd.backward(total)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), x.most)
+        optimiser.step()
+        losses.append(float(total.detach()))
+        if progress:
+            progress(step + 1, x.steps, np.array(losses[-20:]))
+    return losses

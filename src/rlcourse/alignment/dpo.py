@@ -44,7 +44,7 @@ class SequenceLogProbs(NamedTuple):
 
 
 def sequence_log_probs(log_probs: Tensor, mask: Tensor) -> SequenceLogProbs:
-    """Σ_t m_t log π(y_t|x, y_<t) = log π(y|x), and that by Σ m: (B, T) each  (eq-sequence-log-prob).
+    """Σ_t m_t log π(y_t|x, y_<t) = log π(y|x), and that by Σ m; (B, T) each (eq-sequence-log-prob).
 
     The mask is True for the tokens of the answer; what it leaves out has no say, be it infinite or
     NaN. Raises ValueError where an answer has no token.

@@ -134,7 +134,8 @@ def kto_loss(
     _check.positive("beta", beta)
     z = mismatched.mean().clamp(min=0).detach()
     sign = torch.where(desirable, 1.0, -1.0).to(log_ratio.dtype)
-    weight = torch.where(desirable, *weights).to(log_ratio.dtype)
+    good, bad = log_ratio.new_tensor(weights)
+    weight = torch.where(desirable, good, bad)
     return weight * torch.sigmoid(-sign * beta * (log_ratio - z))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from rlcourse.alignment.data import token_loss
 from rlcourse.alignment.dpo import SequenceLogProbs, preference_margin, sequence_log_probs
 from rlcourse.alignment.packing import Batch
-from rlcourse.alignment.reward_network import Comparisons
+from rlcourse.alignment.reward_network import Comparisons, both_sides
 from rlcourse.alignment.sft import scored
 from rlcourse.deep.progress import Progress
 from rlcourse.language.training import Settings, adamw, learning_rate
@@ -85,8 +85,7 @@ def train_on_comparisons(
             order = torch.randperm(count, generator=generator)
         own, order = order[: x.batch], order[x.batch :]
         ref_chosen, ref_rejected = (side[own] for side in ref)
-        both = [Batch(*(column[own] for column in side)) for side in comparisons]
-        log_probs, mask = scored(model, Batch(*map(torch.cat, zip(*both, strict=True))))
+        log_probs, mask = scored(model, both_sides(comparisons, own))
         parts = zip(log_probs.chunk(2), mask.chunk(2), strict=True)
         answers = Answers(*(sequence_log_probs(*part) for part in parts))
         chosen, rejected = answers.chosen.total, answers.rejected.total

@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rlcourse.alignment.packing import Batch
 from rlcourse.alignment.reward_model import last_rewards, pairwise_loss
@@ -32,6 +33,20 @@ class Comparisons(NamedTuple):
 
     chosen: Batch
     rejected: Batch
+
+
+def both_sides(comparisons: Comparisons, which: Tensor) -> Batch:
+    """The chosen rows `which` (B,), under them the rejected ones: (2B, T), as wide as the longest.
+
+    The sides may differ in width, and what is padding at the end of all these rows is cut off.
+    """
+    sides = [Batch(*(column[which] for column in side)) for side in comparisons]
+    width = max(int((x.segments >= 0).any(0).nonzero().max()) + 1 for x in sides)
+    fills = 0, -1, 0  # a token, no segment, no loss
+    return Batch(*(
+        torch.cat([F.pad(x, (0, width - x.shape[1]), value=fill) for x in columns])
+        for *columns, fill in zip(*sides, fills, strict=True)
+    ))  # fmt: skip
 
 
 class RewardModel(nn.Module):
@@ -86,10 +101,8 @@ def train_reward_model(
         if len(order) < x.batch:
             order = torch.randperm(count, generator=generator)
         chosen, order = order[: x.batch], order[x.batch :]
-        both = [Batch(*(column[chosen] for column in side)) for side in comparisons]
-        rewards = model(Batch(*(torch.cat(columns) for columns in zip(*both, strict=True))))
-        first, second = rewards.chunk(2)
-        total = loss(first, second, margins[chosen]).mean()
+        better, worse = model(both_sides(comparisons, chosen)).chunk(2)
+        total = loss(better, worse, margins[chosen]).mean()
         if not total.isfinite():
             raise FloatingPointError(f"the loss is no number at step {step}")
         for group in optimiser.param_groups:

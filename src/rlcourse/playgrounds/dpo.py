@@ -1,4 +1,4 @@
-"""The playground of direct preference optimisation: what a loss sees of a pair, and where it pushes."""
+"""The playground of direct preference optimisation: what a loss sees of a pair and pushes."""
 
 from typing import Any, NamedTuple
 
@@ -172,7 +172,7 @@ def trained(w: Settings) -> tuple[float, float]:
         push = rate * float(weight(w, margin(w)))
         chosen = w.chosen + push * (1 - shared)
         rejected = w.rejected + push * (shared - LONGER**2)
-        if not (LEAST <= min(chosen, rejected) and max(chosen, rejected) <= MOST):
+        if min(chosen, rejected) < LEAST or max(chosen, rejected) > MOST:
             break
         w = w._replace(chosen=chosen, rejected=rejected)
     return w.chosen, w.rejected

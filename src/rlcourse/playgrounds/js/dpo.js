@@ -84,9 +84,9 @@ const STYLE = `
 .lane text, .curve text { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; } .lane text { stroke: var(--panel); }
 .lane text.strong, .curve text.strong { font-size: 13px; font-weight: 700; fill: var(--ink); } .lane text.head { font-size: 14px; font-weight: 700; fill: var(--ink); }
 .back { fill: var(--panel); } path.rail { stroke: var(--edge); stroke-width: 1.5; } path.tick { stroke: var(--line); } .bar { transition: x .15s, width .15s; }
-.bar.chosen, .even .bar.chosen { fill: rgb(var(--pos)); fill-opacity: .75; } .bar.rejected { fill: rgb(var(--neg)); fill-opacity: .8; } .hatch { stroke: var(--card); stroke-width: 2; opacity: .8; } .soft { stroke: var(--mut); stroke-width: 1.3; opacity: .5; }
+.bar.chosen { fill: rgb(var(--pos)); fill-opacity: .75; } .bar.rejected { fill: rgb(var(--neg)); fill-opacity: .8; } .hatch { stroke: var(--card); stroke-width: 2; opacity: .8; } .soft { stroke: var(--mut); stroke-width: 1.3; opacity: .5; }
 path.ref, .legend path.ref { stroke: var(--ink); stroke-width: 3; } .knob { fill: var(--card); stroke: var(--ink); stroke-width: 3.5; } .was { fill: var(--ink); opacity: .45; }
-path.push, .legend path.push { stroke: var(--ink); stroke-width: 3; stroke-linecap: round; stroke-linejoin: round; } path.move, .legend path.move { stroke: var(--warm); stroke-width: 3; stroke-linecap: round; stroke-linejoin: round; stroke-dasharray: none; }
+path.push, .legend path.push { stroke: var(--ink); stroke-width: 3; stroke-linecap: round; stroke-linejoin: round; } path.move, .legend path.move { stroke: var(--warm); stroke-width: 3; stroke-linecap: round; stroke-linejoin: round; }
 .lane text.push { fill: var(--ink); font-weight: 650; } .lane text.move { fill: var(--warm); font-weight: 700; }
 path.curve0 { stroke: rgb(var(--pos)); stroke-width: 3.2; stroke-linejoin: round; stroke-linecap: round; } path.others { stroke: var(--line); } path.base { stroke: var(--edge); } path.stem { stroke: var(--ink); stroke-width: 1.2; stroke-dasharray: 2 3; } path.goal { stroke: var(--warm); stroke-width: 2.2; stroke-dasharray: 5 3; }
 .curve text.goal { fill: var(--warm); font-weight: 700; } .point { fill: var(--card); stroke: var(--ink); stroke-width: 3.2; } .curve text.title0 { font-weight: 650; fill: var(--ink); }
@@ -106,13 +106,14 @@ const path = (kind, d) => s("path", { class: kind, d });
 const label = (kind, x, y, words, anchor = "middle") => s("text", { class: kind, x, y, "text-anchor": anchor }, words);
 const hatch = (id, kind) => s("defs", {}, s("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, s("path", { class: kind, d: "M0 0V7" })));
 const plus = (x, text) => (x > 0 ? "+" : "") + text;
-const brief = (x) => { // two digits of small numbers, one place of large ones
+const brief = (x) => { // with two digits or more
   const size = Math.abs(x);
   if (size < 1e-12) return "0";
-  if (size >= 1) return num(x, size < 10 ? 2 : 1);
+  if (size >= 1) return num(x, size < 10 ? 2 : size < 100 ? 1 : 0);
   const digits = Math.min(9, 1 - Math.floor(Math.log10(size)));
   return num(x, Math.max(2, digits));
 };
+const share = (p) => num(p, p > 0.999 || p < 0.001 ? 6 : 3);
 const times = (nats) => { // e^nats
   const x = Math.exp(nats);
   const power = Math.floor(Math.log10(x));
@@ -142,7 +143,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
   const control = (field, words, name, [min, max, step]) => slider({ label: words, name, min, max, step, value: w[field], format: (x) => num(x), oninput: (x) => change({ [field]: x }) });
   const controls = {
     beta: control("beta", math("β"), "beta", [0.05, 0.5, 0.05]),
-    overlap: control("overlap", "overlap", "overlap of the two answers' gradients", [0, 1, 0.05]),
+    overlap: control("overlap", "overlap c", "overlap of the two answers' gradients", [0, 1, 0.05]),
     smoothing: control("smoothing", "cDPO’s ε", "epsilon, the share of wrong labels", [0.01, 0.4, 0.01]),
     loss: choice({ label: "loss", name: "loss", value: w.loss, options: Object.entries(NAMES), onpick: (loss) => change({ loss }) }),
   };
@@ -199,9 +200,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
       ),
       h("div", { class: "even" },
         h("div", {}, controls.loss.el, controls.beta.el, controls.smoothing.el),
-        h("div", {}, controls.overlap.el, h("div", { class: "row noprint" }, train, runner.el, home)),
+        h("div", {}, controls.overlap.el, h("p", { class: "note" }, "c: cosine between the gradients of both log π; the rejected’s is twice as long."), h("div", { class: "row noprint" }, train, runner.el, home)),
       ),
-      h("div", {}, odds),
+      odds,
       curve,
       h("div", { class: "panel" }, h("p", { class: "cap" }, "In numbers"), sums),
       ask.el,
@@ -215,10 +216,10 @@ export function mount(host, data, { onState = () => {} } = {}) {
     apply(fields);
   }
 
-  function apply(fields, path = []) {
+  function apply(fields, from = []) {
     ask.clear();
     copy.clear();
-    trail = path;
+    trail = from;
     Object.assign(w, copyOf(fields));
     for (const [field, control] of Object.entries(controls)) control.set(w[field]);
     draw();
@@ -243,20 +244,18 @@ export function mount(host, data, { onState = () => {} } = {}) {
   function tell() {
     const [up, down] = logRatios(w, reference);
     const [m, push] = [margin(), weightOf(w, margin())];
-    const by = (nats) => `e${"\u00a0"}^${num(Math.abs(nats), 1)} = ${times(Math.abs(nats))} times`;
+    const went = (nats) => (nats > 0 ? "gained" : nats < 0 ? "lost" : "stayed");
     const answers =
       !up && !down ? "The policy is the reference, and both implicit rewards are 0."
-      : up < 0 && down < 0 ? `Both answers lost probability: the chosen is ${times(-up)} times rarer than under the reference.`
-      : up > 0 && down > 0 ? `Both answers gained probability: even the rejected is ${times(down)} times likelier than under the reference.`
-      : up >= 0 && down <= 0 ? "The chosen gained, the rejected lost: as one would wish."
-      : "The chosen lost, the rejected gained: the wrong way round.";
-    const end = goal(w);
+      : up < 0 && down < 0 ? `Both answers became rarer than under the reference, the chosen ${times(-up)} times.`
+      : up > 0 && down > 0 ? `Both answers became likelier than under the reference, even the rejected, ${times(down)} times.`
+      : `The chosen ${went(up)}, the rejected ${went(down)}: ${up > down ? "as one would wish" : "the wrong way round"}.`;
     const kept = push / weightOf(w, 0);
-    const loss = ` ${NAMES[w.loss]} sees only h\u00a0=\u00a0${num(m, 1)}, `;
+    const loss = ` ${w.loss === "hinge" ? "The hinge" : NAMES[w.loss]} sees only h\u00a0=\u00a0${num(m, 1)}, `;
     const seen =
-      push < 0 ? `more than its goal ${num(end, 1)}, and pulls back: the chosen down, the rejected up.`
+      push < 0 ? `more than its goal ${num(goal(w), 1)}, and pulls back: the chosen down, the rejected up.`
       : push === 0 ? `${w.loss === "hinge" ? "which is enough" : "its goal"}: no push is left.`
-      : m <= 0 ? "and pushes them apart in full."
+      : m <= 0 ? `and pushes them apart with w\u00a0=\u00a0${brief(push)}.`
       : kept < 0.25 ? `is nearly content, and keeps ${kept < 0.01 ? "less than 1" : num(100 * kept, 0)}\u00a0% of its push at h\u00a0=\u00a00.`
       : `and keeps ${num(100 * kept, 0)}\u00a0% of its push at h\u00a0=\u00a00.`;
     story.textContent = answers + loss + seen;
@@ -278,12 +277,15 @@ export function mount(host, data, { onState = () => {} } = {}) {
     Object.assign(svg, { ariaLabel: `log-probability of the ${who} answer`, ariaValueMin: LEAST, ariaValueMax: MOST, ariaValueNow: now, ariaValueText: `log π ${num(now, 1)}, reward ${num(reward)}, push ${brief(push)}` });
     const edge = (at, half) => Math.max(half + 6, Math.min(W - half - 6, at));
     const beside = (y, kind, shift, text) => { // a label at the tip of an arrow, or on its other side at the border
-      const wide = 6.6 * text.length + 12;
+      const wide = 7.6 * text.length + 12;
       const right = shift > 0 ? px + shift + wide < W : px + shift - wide < 0;
       const from = right ? px + Math.max(shift, 0) + 9 : px + Math.min(shift, 0) - 9;
       return label(kind, from, y, text, right ? "start" : "end");
     };
-    const free = Math.abs(edge(px, 46) - edge(rx, 40)) > 92;
+    const side = px > rx ? 1 : -1; // of the point, seen from the reference
+    const close = Math.abs(px - rx) < 92;
+    const middle = edge(px + (close ? 34 * side : 0), 50); // of the point's label
+    const aside = close ? (side < 0 ? Math.max(rx - 10, middle + 54) : Math.min(rx + 10, middle - 54)) : edge(rx, 30);
     show(svg,
       i === 1 && hatch("p1", "hatch"),
       s("rect", { class: "back", width: W, height: LANE, rx: 8 }),
@@ -295,9 +297,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
       i === 1 && s("rect", { x: Math.min(px, rx), width: Math.abs(px - rx), y: RAIL - 7, height: 14, rx: 2, fill: "url(#p1)" }),
       trail.map((both) => s("circle", { class: "was", cx: x(both[i]), cy: RAIL, r: 2.6 })),
       path("ref", `M${rx} ${RAIL - 13}v26`),
-      free && label("", edge(rx, 40), LANE - 7, `reference ${num(ref, 1)}`),
+      label("", aside, LANE - 7, `ref ${num(ref, 1)}`, !close ? "middle" : side < 0 ? "start" : "end"),
       s("circle", { class: "knob", cx: px, cy: RAIL, r: 9 }),
-      label("strong", edge(px, 46), LANE - 7, words),
+      label("strong", middle, LANE - 7, words),
       long !== 0 && path("push", arrow(px, RAIL - 18, long)),
       beside(RAIL - 14, "push", long, push ? plus(push, brief(push)) : "no push"),
       far !== 0 && path("move", arrow(px, RAIL + 20, far)),
@@ -309,12 +311,12 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const p = sigmoid(w.beta * margin());
     const wide = (W - 2) * p;
     odds.setAttribute("viewBox", `0 0 ${W} 46`);
-    odds.ariaLabel = `Probability that the chosen answer is preferred: ${num(p, 3)}`;
+    odds.ariaLabel = `Probability that the chosen answer is preferred: ${share(p)}`;
     show(odds,
       label("", 0, 13, "P(chosen is preferred) = σ(βh)", "start"),
       s("rect", { class: "rest0", x: 1, y: 20, width: W - 2, height: 24, rx: 4 }),
       s("rect", { class: "bar chosen", x: 1, y: 20, width: wide, height: 24, rx: 4 }),
-      label("in", Math.max(30, Math.min(W - 30, wide / 2)), 37, num(p, p > 0.999 ? 6 : 3)),
+      label("in", Math.max(38, Math.min(W - 38, wide / 2)), 37, share(p)),
     );
   }
 
@@ -327,33 +329,36 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const [lo, hi] = [Math.min(0, weightOf(w, HMAX)), weightOf(w, HMIN)];
     const above = (v) => MID - ((MID - TOP) * v) / most;
     const below = (v) => MID + GAP + ((LOW - MID - GAP) * (hi - v)) / (hi - lo);
-    const line = (f) => path("curve0", `M${(w.loss === "hinge" ? [HMIN, end, end + 1e-9, HMAX] : grid).map((t) => `${across(t)} ${f(t)}`).join("L")}`);
-    const left = px > L + 170; // the side of the labels
-    const say = (words, y) => label("strong", px + (left ? -13 : 13), y, words, left ? "end" : "start");
+    const line = (f) => path("curve0", `M${(w.loss === "hinge" ? [HMIN, end - 1e-9, end + 1e-9, HMAX] : grid).map((t) => `${across(t)} ${f(t)}`).join("L")}`);
+    const say = (words, y, falls) => { // above the point, on the side on which the curve is lower, if there is room
+      const wide = 7.4 * words.length + 13;
+      const left = falls ? px + wide > W : px - wide > L;
+      return label("strong", px + (left ? -13 : 13), y, words, left ? "end" : "start");
+    };
     const room = (t, half) => Math.abs(across(t) - px) > half;
     curve.setAttribute("viewBox", `0 0 ${W} ${H}`);
     curve.ariaLabel = `${NAMES[w.loss]} over the margin: at h ${num(m, 1)} the loss is ${brief(value)} and the weight ${brief(push)}`;
     show(curve,
       hatch("p2", "soft"),
-      lo < 0 && [s("rect", { x: across(end), width: across(HMAX) - across(end), y: MID + GAP - 4, height: LOW - MID - GAP + 8, fill: "url(#p2)" })],
+      lo < 0 && s("rect", { x: across(end), width: across(HMAX) - across(end), y: MID + GAP - 4, height: LOW - MID - GAP + 8, fill: "url(#p2)" }),
       path("others", `M${across(0)} ${TOP - 4}V${LOW}`),
       path("base", `M${L} ${above(0)}H${W - R}M${L} ${below(0)}H${W - R}`),
-      label("title0", W - R, TOP - 8, `loss L of ${NAMES[w.loss]}`, "end"),
-      label("title0", W - R, MID + GAP - 12, "weight w = −dL/dh", "end"),
       end < HMAX && [path("goal", `M${across(end)} ${TOP + 6}V${LOW}`), label("goal", across(end) + 5, TOP + 16, `${w.loss === "hinge" ? "enough" : "goal"} ${num(end, 1)}`, "start")],
       [[above, most], [below, hi], [below, lo]].map(([y, v], i) => v !== 0 && label("", L - 6, y(v) + (i < 2 ? 9 : 0), brief(v), "end")),
       [above, below].map((y) => label("", L - 6, y(0) + 4, "0", "end")),
       path("stem", `M${px} ${above(value)}V${LOW + 8}`),
+      label("title0", W - R, TOP - 8, `loss L of ${NAMES[w.loss]}`, "end"),
+      label("title0", W - R, MID + GAP - 12, "weight w = −dL/dh", "end"),
       line((t) => above(lossOf(w, t))),
       line((t) => below(weightOf(w, t))),
-      lo < 0 && across(HMAX) - across(end) > 90 && label("", (across(end) + across(HMAX)) / 2, MID + GAP + 12, "pulls back"),
+      lo < 0 && across(HMAX) - across(end) > 150 && label("", (across(end) + across(HMAX)) / 2, MID + GAP + 12, "pulls back"),
       s("circle", { class: "point", cx: px, cy: above(value), r: 7 }),
       s("circle", { class: "point", cx: px, cy: below(push), r: 7 }),
-      say(`L = ${brief(value)}`, Math.min(above(value) - 12, MID - 12)),
-      say(`w = ${brief(push)}`, below(push) - 12),
+      say(`L = ${brief(value)}`, Math.min(above(value) - 12, MID - 12), push >= 0),
+      say(`w = ${brief(push)}`, below(push) - 12, true),
       [-40, -20, 0, 20, 40].map((t) => room(t, 44) && label("", across(t), LOW + 20, num(t, 0))),
       label("strong", Math.max(L + 20, Math.min(W - 34, px)), LOW + 20, `h = ${num(m, 1)}`),
-      label("", L, H - 6, "← rejected gained more", "start"),
+      label("", L, H - 6, W < 420 ? "← rejected" : "← rejected gained more", "start"),
       label("", W - R, H - 6, "chosen gained more →", "end"),
     );
   }
@@ -362,12 +367,12 @@ export function mount(host, data, { onState = () => {} } = {}) {
     const [up, down] = logRatios(w, reference);
     const [m, push, beta] = [margin(), weightOf(w, margin()), num(w.beta)];
     const bracket = (x, digits = 1) => (x < 0 ? `(${num(x, digits)})` : num(x, digits));
-    const reward = (who, now, ref, ratio) => lines(`${who}:`, `β log π/πᵣₑ = ${beta} × (${num(now, 1)} − ${bracket(ref)})`, `= ${num(w.beta * ratio)}`);
+    const reward = (who, now, ref, ratio) => lines(`${who}:`, ["β log π/", math("π_ref")], `= ${beta} × (${num(now, 1)} − ${bracket(ref)})`, `= ${num(w.beta * ratio)}`);
     const p = sigmoid(w.beta * m);
     const e = num(w.smoothing);
     const loss = {
-      dpo: [`L = −log σ(βh)`, `= −log ${num(p, 4)}`],
-      cdpo: [`L = −(1 − ε) log σ(βh) − ε log σ(−βh)`, `= −${num(1 - w.smoothing)} log ${num(p, 4)} − ${e} log ${num(1 - p, 4)}`],
+      dpo: [`L = −log σ(βh)`, `= −log ${share(p)}`],
+      cdpo: [`L = −(1 − ε) log σ(βh) − ε log σ(−βh)`, `= −${num(1 - w.smoothing)} log ${share(p)} − ${e} log ${share(1 - p)}`],
       ipo: [`L = (h − 1/(2β))²`, `= (${num(m, 1)} − ${num(goal(w), 1)})²`],
       hinge: [`L = max(0, 1 − βh)`, `= max(0, ${num(1 - w.beta * m)})`],
     }[w.loss];
@@ -375,7 +380,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
       dpo: [`w = β σ(−βh)`, `= ${beta} × ${brief(1 - p)}`],
       cdpo: [`w = β (σ(−βh) − ε)`, `= ${beta} × (${brief(1 - p)} − ${e})`],
       ipo: [`w = −2 (h − 1/(2β))`, `= −2 × ${bracket(m - goal(w))}`],
-      hinge: [`w = ${push ? "β, as βh < 1" : "0, as βh ≥ 1"}`],
+      hinge: [push ? "as βh < 1, w = β" : "as βh ≥ 1, w"],
     }[w.loss];
     const [one, two] = moves(w);
     const next = trained(w, reference);
@@ -385,7 +390,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
       lines(`h = ${num(up, 1)} − ${bracket(down)}`, `= ${num(m, 1)},`, `βh = ${num(w.beta * m)}`),
       lines(...loss, `= ${brief(lossOf(w, m))}`),
       lines(...weight, `= ${brief(push)}`),
-      lines("moved as", `w (1 − 2c) = ${brief(push * one)}`, `and w (2c − 4) = ${brief(push * two)},`, `overlap c = ${num(w.overlap)}`),
+      lines("through shared weights:", `w (1 − 2c) = ${brief(push * one)}`, `and w (2c − 4) = ${brief(push * two)}`),
       lines(`${STEPS} steps bring log π to`, `${num(next[0], 1)} and ${num(next[1], 1)}`),
     );
   }

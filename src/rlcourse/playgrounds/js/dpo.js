@@ -135,7 +135,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
 
   const ui = frame(host, {
     title: data.title ?? "How can DPO be content when the chosen answer became rarer?",
-    lead: ["The reward that a policy implies for an answer is ", math("β"), " log ", math("π"), "/", math("π_ref"), ". A loss sees of two answers only the margin ", math("h"), ": how much more the chosen gained than the rejected. It pushes both with the same weight ", math("w"), " = −d", math("L"), "/d", math("h"), ". Drag the two points."],
+    lead: ["The reward that a policy ", math("π"), " implies for an answer is ", math("β"), "\u00a0(log\u00a0", math("π"), " − log\u00a0", math("π"), " of the reference). A loss sees of two answers only the margin ", math("h"), ": how much more the chosen gained than the rejected. It pushes both with the same weight ", math("w"), "\u00a0=\u00a0−d", math("L"), "/d", math("h"), ". Drag the two points."],
     css: STYLE,
   });
 
@@ -262,7 +262,10 @@ export function mount(host, data, { onState = () => {} } = {}) {
   }
 
   /** Pixels of a push: the largest of the curve is long, the least can still be seen. */
-  const pixels = (push) => (push ? Math.sign(push) * (10 + (24 * Math.abs(push)) / Math.max(...[HMIN, HMAX].map((m) => Math.abs(weightOf(w, m))))) : 0);
+  function pixels(push) {
+    const most = Math.max(...[HMIN, HMAX].map((m) => Math.abs(weightOf(w, m))));
+    return push ? Math.sign(push) * (10 + (24 * Math.abs(push)) / most) : 0;
+  }
 
   function drawLane(svg, i) {
     const who = WHO[i];

@@ -3,6 +3,7 @@
 from ._base import Playground, bundle
 from .actor_critic import ActorCriticPlayground
 from .decoding import DecodingPlayground
+from .dpo import DPOPlayground
 from .dynamic_programming import DynamicProgrammingPlayground
 from .flash_attention import FlashAttentionPlayground
 from .gridworld import GridWorldPlayground
@@ -14,6 +15,7 @@ from .temporal_difference import TemporalDifferencePlayground
 
 __all__ = [
     "ActorCriticPlayground",
+    "DPOPlayground",
     "DecodingPlayground",
     "DynamicProgrammingPlayground",
     "FlashAttentionPlayground",

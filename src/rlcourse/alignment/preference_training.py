@@ -27,10 +27,13 @@ from rlcourse.language.transformer import Decoder
 
 
 class Answers(NamedTuple):
-    """Log-probabilities of chosen and rejected answers, in all and a token, by the policy."""
+    """Log-probabilities of chosen and rejected answers, in all and a token, by the policy; and
+    log π_ref of them, (B,) each."""
 
     chosen: SequenceLogProbs
     rejected: SequenceLogProbs
+    chosen_ref: Tensor
+    rejected_ref: Tensor
 
 
 class PreferenceStep(NamedTuple):
@@ -87,7 +90,8 @@ def train_on_comparisons(
         ref_chosen, ref_rejected = (side[own] for side in ref)
         log_probs, mask = scored(model, both_sides(comparisons, own))
         parts = zip(log_probs.chunk(2), mask.chunk(2), strict=True)
-        answers = Answers(*(sequence_log_probs(*part) for part in parts))
+        own_probs = (sequence_log_probs(*part) for part in parts)
+        answers = Answers(*own_probs, ref_chosen, ref_rejected)
         chosen, rejected = answers.chosen.total, answers.rejected.total
         margin = preference_margin(chosen, rejected, ref_chosen, ref_rejected)
         total = loss(answers, margin).mean()

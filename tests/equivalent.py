@@ -13,6 +13,7 @@ ON_THE_CPU = "all tensors of the cases lie on one device"
 ONE_SHAPE = "s_next has the shape of p"
 IN_MEMORY = "only the order in memory, and with it the speed"
 ONE_OUTCOME = "with K = 1 the sum over outcomes gives the same, only slower"
+SCALE = "the geometric mean takes any common factor out again"
 ONE_DTYPE = "0 and 1 are exact in every type of float"
 CHECKED = "every policy on the way is one: rows of the identity, or the uniform one"
 
@@ -432,6 +433,24 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "torch.arange(segments.shape[1])": ON_THE_CPU,
         "packed_positions: 0  ->  -1": "the first start, 0, is the largest of both",
     },
+    "alignment.reward_model.updated_strengths": {
+        "updated_strengths: won.sum  ->  won.mean": SCALE,
+        "updated_strengths: (games / (strengths[:, None] + strengths)).sum  ->  "
+        "(games / (strengths[:, None] + strengths)).mean": SCALE,
+        "updated_strengths: 1  ->  0  in  new = total / (games / (strengths[:, None] + "
+        "strengths)).sum(1)": "games and the sums of two strengths are symmetric",
+    },
+    "alignment.reward_model.calibration_error": {
+        "calibration_error: outcomes - probabilities  ->  probabilities - outcomes": (
+            "only the size of a gap counts"
+        ),
+    },
+    "alignment.reward_model.best_of_n": {
+        "best_of_n: gold  ->  proxy  in  j = torch.arange(n, dtype=gold.dtype)": ONE_DTYPE,
+    },
+    "alignment.dpo.ipo_loss": {
+        "ipo_loss: margin - 1 / (2 * beta)  ->  1 / (2 * beta) - margin": "a square has no sign",
+    },
     "language.decoding.penalise_repetition": {
         "penalise_repetition: logits > 0  ->  logits >= 0": "0 is 0, multiplied or divided",
     },
@@ -459,6 +478,9 @@ EXEMPT: dict[str, dict[str, str]] = {
     },
     "deep.dqn.epsilon_greedy_action": {
         "axis -1 of u is always 2 long": "a coin and a die: two uniforms decide an action",
+    },
+    "alignment.reward_model.updated_strengths": {
+        "wins has two axes of one size": "everybody against everybody",
     },
     "systems.online_softmax.weights": {"x has two axes of one size": SQUARE_TOO},
     "systems.online_softmax.merge_partials": {

@@ -26,7 +26,6 @@ robust; Azar et al. (2023), eq. 17; Zhao et al. (2023), hinge; Ethayarajh et al.
 Meng et al. (2024), eq. 6; Hong et al. (2024), eq. 6 and 7.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -49,8 +48,8 @@ def sequence_log_probs(log_probs: Tensor, mask: Tensor) -> SequenceLogProbs:
     log_probs and mask (B, T) -> (B,) each. The mask is True for the tokens of the answer; what it
     leaves out has no say, be it infinite or NaN. Raises ValueError where an answer has no token.
     """
-    if empty := (~mask.any(1)).nonzero().flatten().tolist():
-        raise ValueError(f"mask must have a token in each row, row {empty[0]} has none")
+    if not mask.any(1).all():
+        raise ValueError("mask must have a token in each row, got a row without")
     total = torch.where(mask, log_probs, 0).sum(1)
     return SequenceLogProbs(total, total / mask.sum(1))
 
@@ -133,9 +132,8 @@ def kto_loss(
     """
     _check.positive("beta", beta)
     z = mismatched.mean().clamp(min=0).detach()
-    sign = torch.where(desirable, 1.0, -1.0).to(log_ratio.dtype)
-    good, bad = log_ratio.new_tensor(weights)
-    weight = torch.where(desirable, good, bad)
+    sign = torch.where(desirable, 1, -1)
+    weight = torch.where(desirable, *log_ratio.new_tensor(weights))
     return weight * torch.sigmoid(-sign * beta * (log_ratio - z))
 
 
@@ -163,14 +161,8 @@ def orpo_loss(chosen: Tensor, rejected: Tensor, weight: float) -> Tensor:
 
 
 def log_odds(log_p: Tensor) -> Tensor:
-    """log p - log(1 - p) of log p < 0, (...) -> (...); exact near 0 and near 1."""
-    near_one = log_p > -math.log(2)
-    rest = torch.where(
-        near_one,
-        torch.log(-torch.expm1(torch.where(near_one, log_p, -1.0))),
-        torch.log1p(-torch.exp(torch.where(near_one, -1.0, log_p))),
-    )
-    return log_p - rest
+    """log p - log(1 - p) of log p < 0, (...) -> (...); right to all digits near 0 and near 1."""
+    return log_p - torch.log(-torch.expm1(log_p))
 
 
 def gradient_weight(margin: Tensor, beta: float) -> Tensor:

@@ -43,11 +43,10 @@ def last_rewards(rewards: Tensor, present: Tensor) -> Tensor:
 
     Padding may stand on either side. Raises ValueError where a row has no token.
     """
-    if empty := (~present.any(1)).nonzero().flatten().tolist():
-        raise ValueError(f"present must have a token in each row, row {empty[0]} has none")
-    places = torch.arange(present.shape[1])
-    last = torch.where(present, places, -1).amax(1)
-    return rewards.gather(1, last[:, None])[:, 0]
+    if not present.any(1).all():
+        raise ValueError("present must have a token in each row, got a row without")
+    last = present.cumsum(1).argmax(1, keepdim=True)  # the first place where all have been counted
+    return rewards.gather(1, last).squeeze(1)
 
 
 def updated_strengths(strengths: Tensor, wins: Tensor) -> Tensor:
@@ -59,10 +58,10 @@ def updated_strengths(strengths: Tensor, wins: Tensor) -> Tensor:
     steps converge if no group of items has won all its comparisons with the rest. Raises ValueError
     where an item has never won, since its strength would fall to 0. Hunter (2004), eq. 3.
     """
-    won = wins * (1 - torch.eye(len(wins), dtype=wins.dtype))
+    won = wins.clone().fill_diagonal_(0)
     total = won.sum(1)
-    if never := (total <= 0).nonzero().flatten().tolist():
-        raise ValueError(f"wins must hold a win of each item, item {never[0]} has none")
+    if not (total > 0).all():
+        raise ValueError(f"wins must hold a win of each item, got {total.tolist()} in all")
     games = won + won.T
     new = total / (games / (strengths[:, None] + strengths)).sum(1)
     return new / new.log().mean().exp()
@@ -80,8 +79,8 @@ def calibration_error(probabilities: Tensor, outcomes: Tensor, bins: int) -> Ten
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
         raise ValueError(f"probabilities must lie in [0, 1], got {probabilities}")
     place = (probabilities * bins).long().clamp(max=bins - 1)
-    gap = (outcomes - probabilities).new_zeros(bins).index_add(0, place, outcomes - probabilities)
-    return gap.abs().sum() / len(probabilities)
+    gaps = torch.bincount(place, outcomes - probabilities)
+    return gaps.abs().sum() / len(probabilities)
 
 
 def best_of_n(proxy: Tensor, gold: Tensor, n: int) -> Tensor:
@@ -96,11 +95,11 @@ def best_of_n(proxy: Tensor, gold: Tensor, n: int) -> Tensor:
     if not 1 <= n <= size:
         raise ValueError(f"n must lie in [1, {size}], the samples, got {n}")
     order = proxy.sort().values
-    j = torch.arange(n)
+    j = torch.arange(n, dtype=gold.dtype)
 
     def all_among_the_lowest(k: Tensor) -> Tensor:
-        return ((k[:, None] - j).clamp(min=0) / (size - j)).prod(1)
+        return ((k[:, None] - j) / (size - j)).prod(1)
 
     below, up_to = (torch.searchsorted(order, proxy, right=side) for side in (False, True))
     weight = (all_among_the_lowest(up_to) - all_among_the_lowest(below)) / (up_to - below)
-    return (weight.to(gold.dtype) * gold).sum()
+    return (weight * gold).sum()

@@ -24,9 +24,11 @@ BEHIND = {  # helpers that build on a topic of their room, and stand right behin
     ("alignment", "datasets"): ("alignment", "data"),
     ("alignment", "loader"): ("alignment", "data"),
     ("alignment", "sft"): ("alignment", "data"),
+    ("alignment", "descent"): ("alignment", "data"),
     ("alignment", "sloppy_teacher"): ("alignment", "data"),
     ("alignment", "optimum"): ("alignment", "data"),
     ("alignment", "reward_network"): ("alignment", "reward_model"),
+    ("alignment", "preference_training"): ("alignment", "dpo"),
 }
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
 

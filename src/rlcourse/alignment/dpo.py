@@ -133,7 +133,8 @@ def kto_loss(
     _check.positive("beta", beta)
     z = mismatched.mean().clamp(min=0).detach()
     sign = torch.where(desirable, 1, -1)
-    weight = torch.where(desirable, *log_ratio.new_tensor(weights))
+    good, bad = log_ratio.new_tensor(weights)
+    weight = torch.where(desirable, good, bad)
     return weight * torch.sigmoid(-sign * beta * (log_ratio - z))
 
 

@@ -10,6 +10,7 @@ Shapes: M comparisons, B of them in a batch, T tokens of a row.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +18,13 @@ import torch
 from torch import Tensor
 
 from rlcourse.alignment.data import token_loss
+from rlcourse.alignment.descent import batches, descend, finite
 from rlcourse.alignment.dpo import SequenceLogProbs, preference_margin, sequence_log_probs
 from rlcourse.alignment.packing import Batch
 from rlcourse.alignment.reward_network import Comparisons, both_sides
 from rlcourse.alignment.sft import scored
 from rlcourse.deep.progress import Progress
-from rlcourse.language.training import Settings, adamw, learning_rate
+from rlcourse.language.training import Settings, adamw
 from rlcourse.language.transformer import Decoder
 
 
@@ -77,35 +79,26 @@ def train_on_comparisons(
     a loss is no number.
     """
     x, count = settings, len(comparisons.chosen.tokens)
-    if count < x.batch:
-        raise ValueError(f"comparisons must be at least {x.batch}, a batch, got {count}")
     if model is reference:
         raise ValueError("reference must be a copy of the model, got the model itself")
     ref = [log_probs_of(reference, side) for side in comparisons]
-    optimiser, order, steps = adamw(model, x), torch.empty(0, dtype=torch.long), []
-    for step in range(x.steps):
-        if len(order) < x.batch:
-            order = torch.randperm(count, generator=generator)
-        own, order = order[: x.batch], order[x.batch :]
+    optimiser, steps = adamw(model, x), []
+    rows = batches(count, x.batch, generator=generator)
+    for step, own in enumerate(islice(rows, x.steps)):
         ref_chosen, ref_rejected = (side[own] for side in ref)
         log_probs, mask = scored(model, both_sides(comparisons, own))
         parts = zip(log_probs.chunk(2), mask.chunk(2), strict=True)
-        own_probs = (sequence_log_probs(*part) for part in parts)
-        answers = Answers(*own_probs, ref_chosen, ref_rejected)
-        chosen, rejected = answers.chosen.total, answers.rejected.total
+        better, worse = (sequence_log_probs(*part) for part in parts)
+        answers = Answers(better, worse, ref_chosen, ref_rejected)
+        chosen, rejected = better.total, worse.total
         margin = preference_margin(chosen, rejected, ref_chosen, ref_rejected)
         total = loss(answers, margin).mean()
         if sft_weight:
             kept = mask[: x.batch]
             total = total + sft_weight * token_loss(log_probs[: x.batch], kept, int(kept.sum()))
-        if not total.isfinite():
-            raise FloatingPointError(f"the loss is no number at step {step}")
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, x)
-        optimiser.zero_grad()
+        finite(total, step)
         torch.autograd.backward(total)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), x.most)
-        optimiser.step()
+        descend(model, optimiser, x, step)
         says = total, (margin > 0).double(), chosen - ref_chosen, rejected - ref_rejected
         steps.append(PreferenceStep(*(float(a.detach().mean()) for a in says)))
         if progress:

@@ -10,6 +10,7 @@ Shapes: B pairs, T tokens of a row, C model width.
 
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import islice
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -17,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rlcourse.alignment.descent import batches, descend, finite
 from rlcourse.alignment.packing import Batch
 from rlcourse.alignment.reward_model import last_rewards, pairwise_loss
 from rlcourse.deep.progress import Progress
 from rlcourse.language.masks import padded_mask, padded_positions
-from rlcourse.language.training import Settings, adamw, learning_rate
+from rlcourse.language.training import Settings, adamw
 from rlcourse.language.transformer import Decoder
-
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # rewards of chosen, of rejected, margin: (B,)
 
@@ -88,30 +89,20 @@ def train_reward_model(
 ) -> list[float]:
     """Down the pairwise loss, `settings.batch` comparisons a step, each epoch in another order.
 
-    margin: (M,), or one number for all. loss: another than the pairwise one. Returns the losses, in nats a comparison, each before its
-    step. Raises ValueError for fewer comparisons than a batch, and FloatingPointError where a loss
-    is no number.
+    margin: (M,), or one number for all. loss: another than the pairwise one. Returns the losses, in
+    nats a comparison, each before its step. Raises ValueError for fewer comparisons than a batch,
+    and FloatingPointError where a loss is no number.
     """
     x, count = settings, len(comparisons.chosen.tokens)
-    if count < x.batch:
-        raise ValueError(f"comparisons must be at least {x.batch}, a batch, got {count}")
     margins = torch.as_tensor(margin, dtype=model.score.weight.dtype).expand(count)
-    optimiser, order, losses = adamw(model, x), torch.empty(0, dtype=torch.long), []
-    for step in range(x.steps):
-        if len(order) < x.batch:
-            order = torch.randperm(count, generator=generator)
-        chosen, order = order[: x.batch], order[x.batch :]
-        better, worse = model(both_sides(comparisons, chosen)).chunk(2)
-        total = loss(better, worse, margins[chosen]).mean()
-        if not total.isfinite():
-            raise FloatingPointError(f"the loss is no number at step {step}")
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, x)
-        optimiser.zero_grad()
+    optimiser, losses = adamw(model, x), []
+    rows = batches(count, x.batch, generator=generator)
+    for step, own in enumerate(islice(rows, x.steps)):
+        better, worse = model(both_sides(comparisons, own)).chunk(2)
+        total = loss(better, worse, margins[own]).mean()
+        losses.append(finite(total, step))
         torch.autograd.backward(total)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), x.most)
-        optimiser.step()
-        losses.append(float(total.detach()))
+        descend(model, optimiser, x, step)
         if progress:
             progress(step + 1, x.steps, np.array(losses[-20:]))
     return losses

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from rlcourse import _check
+from rlcourse.alignment.descent import descend
 from rlcourse.alignment.packing import Batch
 from rlcourse.alignment.sft import backward
 from rlcourse.language.config import Config
-from rlcourse.language.training import Settings, adamw, learning_rate
+from rlcourse.language.training import Settings, adamw
 from rlcourse.language.transformer import Decoder
 
 EQUALS, EOS, PAD = 10, 11, 12
@@ -109,10 +110,6 @@ def taught(
     for step in range(x.steps):
         chosen = prompts[torch.randint(len(prompts), (x.batch,), generator=generator)]
         answers = demonstrations(chosen, generator=generator, sloppy=sloppy)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, x)
-        optimiser.zero_grad()
         backward(model, answered(chosen, answers))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), x.most)
-        optimiser.step()
+        descend(model, optimiser, x, step)
     return model

@@ -73,7 +73,9 @@ WAYS = {
     "orpo": Way("ORPO, λ = 1", lambda a, h: dpo.orpo_loss(a.chosen.mean, a.rejected.mean, 1.0)),
     "noisy_dpo": Way("DPO, β = 0.1", lambda a, h: dpo.dpo_loss(h, 0.1), noise=NOISE),
     "noisy_cdpo": Way("cDPO, β = 0.1", lambda a, h: dpo.dpo_loss(h, 0.1, NOISE), noise=NOISE),
-    "noisy_robust": Way("robust, β = 0.1", lambda a, h: dpo.robust_loss(h, 0.1, NOISE), noise=NOISE),
+    "noisy_robust": Way(
+        "robust, β = 0.1", lambda a, h: dpo.robust_loss(h, 0.1, NOISE), noise=NOISE
+    ),
 }
 
 

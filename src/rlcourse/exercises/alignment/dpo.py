@@ -472,6 +472,7 @@ def test_good_answers_should_be_above_the_baseline_and_bad_ones_below(rng):
     """1 - σ(β(log-ratio - z)) for desirable answers, and with the sign turned for the others"""
     for n, m in ((6, 4), (3, 5), (8, 2), (5, 7)):
         yield called(rng, n, m, shift=2.0)
+    yield called(rng, 7, 3, shift=1.0, beta=float(rng.uniform(1.1, 2)))
 
 
 @kto_loss.check(points=1, gradients=WATCHED)

@@ -669,10 +669,11 @@ def test_a_fair_lot_decides_among_equal_proxies(rng):
 
 
 @best_of_n.check(points=1)
-def test_hundreds_of_samples_overflow_nothing(rng):
-    """hundreds of samples and large n give no overflow, and no 0/0"""
+def test_a_thousand_samples_overflow_nothing(rng):
+    """a thousand samples and large n give no overflow, and no 0/0"""
     for m, n in ((400, 150), (300, 290), (700, 2)):
         yield samples(rng, m, n)
+    yield samples(rng, 1040, 520, ties=True)  # C(M, n) is more than a float can be
 
 
 @best_of_n.check(points=1)

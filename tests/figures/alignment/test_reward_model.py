@@ -7,6 +7,7 @@ import torch
 from rlcourse.alignment import optimum
 from rlcourse.alignment.reward_model import preference_probability
 from rlcourse.figures.alignment import comparisons as made
+from rlcourse.figures.alignment import learning, optimised
 from rlcourse.figures.alignment import reward_model as figures
 from rlcourse.results import load
 
@@ -70,6 +71,15 @@ def test_a_model_begins_at_log_two(data):
         assert run["first_loss"] == pytest.approx(np.log(2), abs=1e-4)
 
 
+def test_the_record_is_what_the_code_does(data):
+    recorded = data["sizes"]["1000"][0]
+    run = figures.recorded_run(1000, 0)
+    assert run["compared"] == pytest.approx(recorded["compared"], abs=5)
+    assert run["accuracy"] == pytest.approx(recorded["accuracy"], abs=0.02)
+    top = max(recorded["best_of_n"]["gold"])
+    assert max(run["best_of_n"]["gold"]) == pytest.approx(top, abs=0.2)
+
+
 def test_the_quality_of_an_answer_counts_its_right_places():
     prompts = torch.tensor([[3, 1, 2, 10]] * 3)
     answers = torch.tensor([[1, 2, 3, 11], [3, 2, 1, 11], [2, 3, 1, 11]])
@@ -98,10 +108,10 @@ def test_a_curve_of_the_true_rewards_has_proxy_and_gold_alike():
 
 
 def test_strengths_find_the_qualities_if_many_games_are_played():
-    wins, truth = figures.data_strengths(20_000, generator=torch.Generator().manual_seed(3))
+    wins, truth = learning.data_strengths(20_000, generator=torch.Generator().manual_seed(3))
     assert wins.diagonal().tolist() == [0] * 4
     assert (wins + wins.T)[0, 1] == 20_000
-    torch.testing.assert_close(figures.strengths_after(wins, 300), truth, atol=0.06, rtol=0)
+    torch.testing.assert_close(learning.strengths_after(wins, 300), truth, atol=0.06, rtol=0)
 
 
 def test_without_the_log_a_loss_drives_every_majority_to_certainty():
@@ -120,9 +130,9 @@ def test_each_recorded_figure_says_what_it_shows(data):
     for drawn in (
         figures.draw_over_optimisation(data),
         figures.draw_reliability(data["ways"]),
-        figures.draw_losses(made.Learned([0.69] * 30, torch.zeros(1)), 0.45),
-        figures.draw_seen(
-            figures.Seen(np.linspace(-9, 0, 40), np.linspace(1, 2, 40), np.arange(40) % 4)
+        learning.draw_losses(made.Learned([0.69] * 30, torch.zeros(1)), 0.45),
+        optimised.draw_seen(
+            optimised.Seen(np.linspace(-9, 0, 40), np.linspace(1, 2, 40), np.arange(40) % 4)
         ),
     ):
         assert len(drawn.alt) > 40

@@ -116,7 +116,7 @@ def draw_optimised(data: Optimised, shown: int = 12, most: int = 6) -> go.Figure
         yaxis2={"domain": [0, 0.3], "anchor": "x2"} | bare,
     )
     prefix = f"{task.text(data.prompt)}   best of n = "
-    unlabelled = {"ticklen": 4, "font": {"size": 1, "color": "rgba(0,0,0,0)"}}
+    unlabelled: dict[str, Any] = {"ticklen": 4, "font": {"size": 1, "color": "rgba(0,0,0,0)"}}
     with_slider(figure, shown, prefix, top=40, **unlabelled)
     return with_buttons(figure, 700, top=115)
 

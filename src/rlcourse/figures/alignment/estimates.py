@@ -71,7 +71,7 @@ def draw_estimates(data: Estimates) -> Picture:
 def table_of_divergences(which: int = 0) -> str:
     """KL of the best of n: exact, and the formula that bounds it."""
     data = data_optimised(which)
-    lines = [f"{'n':>6} {'exact':>8} {'log n - (n-1)/n':>17}"]
+    lines = [f"{'n':>6} {'exact':>8} {'log n − (n−1)/n':>17}"]
     for n, kl in list(zip(NS, data.curve.kl, strict=True))[::4]:
         lines.append(f"{n:>6} {kl:>8.2f} {optimum.best_of_n_divergence(n):>17.2f}")
     return "\n".join(lines)

@@ -52,6 +52,11 @@ def data_optimised(which: int = 0) -> Optimised:
     )
 
 
+def asked(data: Optimised) -> str:
+    """The digits of the prompt."""
+    return task.text(data.prompt)
+
+
 def likeliest(data: Optimised, i: int, most: int) -> list[int]:
     """The places of the likeliest answers of the best of NS[i], the likeliest first."""
     return [int(y) for y in np.argsort(-data.policies[i], kind="stable")[:most]]
@@ -96,6 +101,7 @@ def draw_optimised(data: Optimised, shown: int = 12, most: int = 6) -> go.Figure
         go.Frame(data=_moving(data, i, most), traces=[2, 3], name=str(n)) for i, n in enumerate(NS)
     ]
     figure = go.Figure(data=[*lines, *_moving(data, shown, most)], frames=frames)
+    right = data.right.index(made.DIGITS)
     still = {"fixedrange": True, "zeroline": False}
     bare = {"fixedrange": True, "visible": False}
     figure.update_layout(
@@ -107,17 +113,20 @@ def draw_optimised(data: Optimised, shown: int = 12, most: int = 6) -> go.Figure
         height=640,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 45, "r": 10, "t": 10, "b": 0},
+        margin={"l": 45, "r": 10, "t": 30, "b": 0},
         font={"size": 13, "color": GREY},
-        legend={"x": 0.02, "y": 1, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
-        xaxis={"title": {"text": "KL from π_ref, nats", "standoff": 4}, "anchor": "y"} | still,
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        xaxis={"title": {"text": "KL from π<sub>ref</sub>, nats", "standoff": 4}, "anchor": "y"}
+        | still,
         yaxis={"title": {"text": "quality", "standoff": 4}, "domain": [0.45, 1]} | still,
         xaxis2={"range": [0, 1.9], "anchor": "y2"} | bare,
-        yaxis2={"domain": [0, 0.3], "anchor": "x2"} | bare,
+        yaxis2={"domain": [0, 0.29], "anchor": "x2"} | bare,
     )
-    prefix = f"{task.text(data.prompt)}   best of n = "
-    unlabelled: dict[str, Any] = {"ticklen": 4, "font": {"size": 1, "color": "rgba(0,0,0,0)"}}
-    with_slider(figure, shown, prefix, top=40, **unlabelled)
+    figure.add_annotation(
+        text=f"the likeliest answers to <b>{asked(data)}</b> (right: {data.answers[right]})",
+        xref="paper", yref="paper", x=0, y=0.33, xanchor="left", showarrow=False,
+    )  # fmt: skip
+    with_slider(figure, shown, "best of n = ", top=20)
     return with_buttons(figure, 700, top=115)
 
 
@@ -125,7 +134,7 @@ def draw_live(log2_n: int = 4, prompt: int = 0) -> Picture:
     """The likeliest answers of another prompt, with the best of 2^log2_n: for sliders."""
     data = data_optimised(prompt)
     chosen = likeliest(data, NS.index(2**log2_n), 8)
-    figure, axes = panel(f"{task.text(data.prompt)}=   best of {2**log2_n}", (4.4, 2.8))
+    figure, axes = panel(f"best of {2**log2_n} answers to {asked(data)}", (4.4, 2.8))
     for i, y in enumerate(chosen):
         p = float(data.policies[NS.index(2**log2_n)][y])
         axes.barh(i, p, color=SHARES[data.right[y]], alpha=0.85)
@@ -165,7 +174,7 @@ def draw_seen(data: Seen) -> Picture:
             markersize=3.2 if right < 3 else 8, alpha=0.8, label=f"{right} right",
         )  # fmt: skip
     low = float(data.reward.min()) - 0.9  # room for the legend
-    axes.set(xlabel="log π_ref, nats", ylabel="reward", ylim=(low, None))
+    axes.set(xlabel="log-probability before, nats", ylabel="reward", ylim=(low, None))
     axes.legend(loc="lower left", ncols=2, handletextpad=0.1)
     return as_picture(
         figure,

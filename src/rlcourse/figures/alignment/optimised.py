@@ -93,8 +93,8 @@ def draw_optimised(data: Optimised, shown: int = 12, most: int = 6) -> go.Figure
             hovertemplate="KL %{x:.1f}: %{y:.2f}<extra></extra>",
         )
         for values, words, colour, dash in (
-            (data.curve.proxy, "the reward model says", RED, "dash"),
-            (data.curve.gold, "the truth is", BLUE, "solid"),
+            (data.curve.proxy, "the reward model", RED, "dash"),
+            (data.curve.gold, "the truth", BLUE, "solid"),
         )
     ]  # fmt: skip
     frames = [
@@ -110,7 +110,7 @@ def draw_optimised(data: Optimised, shown: int = 12, most: int = 6) -> go.Figure
             " on while the truth turns and falls. Below, the likeliest answers to one prompt: with"
             " few samples mostly right, with many wrong ones of great reward."
         },
-        height=640,
+        height=660,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         margin={"l": 45, "r": 10, "t": 30, "b": 0},
@@ -118,13 +118,13 @@ def draw_optimised(data: Optimised, shown: int = 12, most: int = 6) -> go.Figure
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
         xaxis={"title": {"text": "KL from π<sub>ref</sub>, nats", "standoff": 4}, "anchor": "y"}
         | still,
-        yaxis={"title": {"text": "quality", "standoff": 4}, "domain": [0.45, 1]} | still,
+        yaxis={"title": {"text": "quality", "standoff": 4}, "domain": [0.47, 1]} | still,
         xaxis2={"range": [0, 1.9], "anchor": "y2"} | bare,
-        yaxis2={"domain": [0, 0.29], "anchor": "x2"} | bare,
+        yaxis2={"domain": [0, 0.26], "anchor": "x2"} | bare,
     )
     figure.add_annotation(
         text=f"the likeliest answers to <b>{asked(data)}</b> (right: {data.answers[right]})",
-        xref="paper", yref="paper", x=0, y=0.33, xanchor="left", showarrow=False,
+        xref="paper", yref="paper", x=0, y=0.29, xanchor="left", showarrow=False,
     )  # fmt: skip
     with_slider(figure, shown, "best of n = ", top=20)
     return with_buttons(figure, 700, top=115)

@@ -82,7 +82,7 @@ def draw_over_optimisation(record: dict[str, Any], size: int = 3000) -> Picture:
         axes.plot(x, y.mean(0), look, color=colour, label=f"{what}, best of n")
     true = record["true"]["tilted"]
     axes.plot(true["kl"], true["gold"], ":", color=GREEN, label="gold, truth maximised")
-    axes.set(xlabel="KL from the reference, nats", ylabel="quality", ylim=(0.2, 4.2))
+    axes.set(xlabel="KL from the reference, nats", ylabel="quality", ylim=(0, 4.2))
     axes.legend(loc="lower left")
     right, axes = panel("gold, by how many pairs are drawn", HALF)
     looks = zip(record["sizes"].items(), (OCHRE, BLUE, PURPLE), LOOKS, strict=False)
@@ -91,7 +91,7 @@ def draw_over_optimisation(record: dict[str, Any], size: int = 3000) -> Picture:
             x, y = means(each, way, "kl").mean(0), means(each, way, "gold").mean(0)
             label = f"{int(name):,}".replace(",", " ") if way == "tilted" else None
             axes.plot(x, y, look, color=colour, linewidth=width, label=label)
-    axes.set(xlabel="KL from the reference, nats", ylim=(0.2, 4.2))
+    axes.set(xlabel="KL from the reference, nats", ylim=(0, 4.2))
     axes.legend(loc="lower left", title="thick: tilted, thin: best of n")
     return as_picture(
         [left, right],

@@ -46,7 +46,7 @@ def data_hunt(loss: Callable[[Tensor, Tensor], Tensor]) -> str:
     judged = made.data_judged(learned.rewards)
     sure = sum(judged.pairs[-1:] + judged.pairs[:1]) / sum(judged.pairs)
     return (
-        f"accuracy {100 * judged.accuracy:.0f} %, calibration error {100 * judged.error:.1f} %, "
+        f"accuracy {100 * judged.accuracy:.0f} %\ncalibration error {100 * judged.error:.1f} %\n"
         f"surer than 90 % in {100 * sure:.0f} % of the pairs"
     )
 

@@ -160,6 +160,9 @@ def test_a_rare_answer_keeps_its_digits():
     ref = row(1e-40, 1e-20, 1.0).log()
     found = best_of_n_policy(ref, row(3.0, 2.0, 1.0), 1000)
     same(found, row(1e-37, 1e-17, 1.0).log(), 1e-10)
+    p = 1e-8
+    found = best_of_n_policy(row(p, 1 - p).log(), row(1.0, 0.0), 3)
+    same(found[0], row(3 * p - 3 * p**2 + p**3).log()[0], 1e-12)
 
 
 def test_the_best_of_many_is_the_best_of_all():

@@ -71,17 +71,21 @@ def test_training_begins_at_log_two_without_a_margin():
     assert steps[0].rejected == pytest.approx(0, abs=1e-12)
 
 
-def test_a_step_says_what_was_before_it():
-    _, steps = trained(ref=1)
-    own, ref = (pairs(decoder(seed), first_rows()) for seed in (0, 1))
+@pytest.mark.parametrize(("turned", "accuracy"), [(False, 0.75), (True, 0.25)])
+def test_a_step_says_what_was_before_it(turned, accuracy):
+    sides, four = comparisons(), replace(SHORT, batch=4)
+    sides = type(sides)(*sides[::-1]) if turned else sides
+    _, steps = trained(settings=four, sides=sides, ref=4)
+    own, ref = (pairs(decoder(seed), range(4)) for seed in (0, 4))
     ratios = torch.tensor([
-        [(a.sum() - b.sum()).item() for a, b in zip(*sides, strict=True)]
-        for sides in zip(own, ref, strict=True)
-    ])  # fmt: skip
-    h = ratios[:, 0] - ratios[:, 1]
-    assert steps[0].chosen == pytest.approx(ratios[:, 0].mean().item(), rel=1e-5)
-    assert steps[0].rejected == pytest.approx(ratios[:, 1].mean().item(), rel=1e-5)
-    assert steps[0].accuracy == (h > 0).float().mean().item()
+        [(a.sum() - b.sum()).item() for a, b in zip(*pair, strict=True)]
+        for pair in zip(own, ref, strict=True)
+    ]).double()  # fmt: skip
+    chosen, rejected = ratios.T.flip(0) if turned else ratios.T
+    h = chosen - rejected
+    assert steps[0].chosen == pytest.approx(chosen.mean().item(), rel=1e-5)
+    assert steps[0].rejected == pytest.approx(rejected.mean().item(), rel=1e-5)
+    assert steps[0].accuracy == (h > 0).double().mean().item() == accuracy
     assert steps[0].loss == pytest.approx((1 + (-BETA * h).exp()).log().mean().item(), rel=1e-5)
 
 

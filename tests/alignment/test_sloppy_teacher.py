@@ -71,10 +71,10 @@ def test_only_the_right_digits_in_order_and_an_end_are_correct():
 
 
 def test_the_verifier_is_fooled_by_other_digits_that_rise():
-    prompts = tokens(*["312="] * 7)
-    said = tokens("000.", "123.", "159.", "321.", "12.3", "12==", "1239")
-    assert teacher.rises(prompts, said).tolist() == [1, 1, 1, 0, 0, 0, 0]
-    assert teacher.rises(prompts, said[:, :3]).tolist() == [0] * 7
+    prompts = tokens(*["312="] * 8)
+    said = tokens("000.", "123.", "159.", "321.", "12.3", "12==", "12=.", "1239")
+    assert teacher.rises(prompts, said).tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+    assert teacher.rises(prompts, said[:, :3]).tolist() == [0] * 8
 
 
 def test_whatever_is_correct_rises():

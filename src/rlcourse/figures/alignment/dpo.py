@@ -31,7 +31,7 @@ from rlcourse.language.decoding import generate
 from rlcourse.language.sampling import GREEDY, Sampling
 from rlcourse.language.training import Settings
 from rlcourse.language.transformer import Decoder
-from rlcourse.plot import BLUE, GREEN, GREY, OCHRE, PURPLE, RED, Picture, panel
+from rlcourse.plot import BLUE, OCHRE, RED, Picture, panel
 from rlcourse.plot import picture as as_picture
 from rlcourse.tabular.mdp import Floats
 
@@ -248,12 +248,11 @@ def table_of_answers(data: Live) -> str:
 
 def recorded_ways() -> dict[str, Any]:
     """Each way with each seed: curves (K, n), and numbers at the end (K,)."""
-    torch.set_num_threads(1)
     runs: dict[str, list[Run]] = {name: [] for name in WAYS}
     for seed in range(SEEDS):
         for name, way in WAYS.items():
             runs[name].append(learn(way, seed)[1])
-            print(seed, name, runs[name][-1].greedy, runs[name][-1].ordered, flush=True)
+            print(seed, name, *runs[name][-1].greedy[[0, -1]], flush=True)
     return {name: together(found) for name, found in runs.items()}
 
 
@@ -265,6 +264,7 @@ def together(runs: list[Run]) -> dict[str, Any]:
 
 RECORDED: dict[str, Callable[[], dict[str, Any]]] = {"ways": recorded_ways}
 RECORDED_MODULES = (
+    "rlcourse.alignment.descent",
     "rlcourse.alignment.dpo",
     "rlcourse.alignment.preference_training",
     "rlcourse.alignment.sloppy_teacher",

@@ -1,4 +1,4 @@
-"""DPO without sampling: six answers of one prompt, all pairs, expected losses; and the losses drawn.
+"""DPO without sampling: six answers of one prompt, all pairs, expected losses.
 
 The policy is a row of logits, the labels are Bradley and Terry's, and a loss is the expected value
 over all pairs and both labels. So the minimum is a policy that can be written down.

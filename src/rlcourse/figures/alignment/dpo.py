@@ -244,6 +244,21 @@ def table_of_answers(data: Live) -> str:
     return "\n".join(lines)
 
 
+def draw_run(run: Run) -> Picture:
+    """How often pairs are ordered rightly, and the likeliest answer is right, over the steps."""
+    figure, axes = panel("the run on this page", (4.0, 2.6))
+    middle = (run.step[1:] + run.step[:-1]) / 2
+    axes.plot(middle, run.accuracy, "--", color=OCHRE, label="pairs ordered rightly")
+    axes.plot(run.step, run.greedy, color=BLUE, label="likeliest answer is right")
+    axes.set(xlabel="step", ylim=(-0.03, 1.03))
+    axes.legend(loc="lower right")
+    return as_picture(
+        figure,
+        f"Over the steps the share of likeliest answers that are right goes from"
+        f" {run.greedy[0]:.2f} to {run.greedy[-1]:.2f}; nearly all pairs are soon ordered rightly.",
+    )
+
+
 # ------------------------------------------------------------------------------- recorded
 
 
@@ -319,7 +334,7 @@ def draw_band(
     axes.plot(x, y.mean(0), color=colour, linestyle=look, label=label)
 
 
-def draw_family(ways: dict[str, Any]) -> Picture:
+def draw_ends(ways: dict[str, Any]) -> Picture:
     """Greedy accuracy in the end for each loss, each seed a dot."""
     names = [name for name in WAYS if not WAYS[name].noise]
     figure, axes = panel("likeliest answer is right, after the last step", (4.6, 3.2))

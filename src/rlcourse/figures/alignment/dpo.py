@@ -292,6 +292,27 @@ def ends(way: dict[str, Any]) -> Floats:
     return np.array(way["greedy"])[:, -1]
 
 
+def clean() -> list[str]:
+    """The ways that learn from right labels."""
+    return [name for name, way in WAYS.items() if not way.noise]
+
+
+def range_of_ends(ways: dict[str, Any]) -> tuple[float, float]:
+    """The lowest and the highest greedy accuracy at the end, means over seeds, of right labels."""
+    means = [float(ends(ways[name]).mean()) for name in clean()]
+    return min(means), max(means)
+
+
+def least_ordered(ways: dict[str, Any]) -> float:
+    """The least share of held-out pairs in order, a mean over seeds, of right labels."""
+    return min(float(np.mean(ways[name]["ordered"])) for name in clean())
+
+
+def chosen(way: dict[str, Any]) -> Floats:
+    """log π/π_ref of the chosen over the steps, means over seeds, (n - 1,)."""
+    return np.mean(way["chosen"], axis=0)
+
+
 # ------------------------------------------------------------------------------- pictures
 
 CURVES = {"dpo": (RED, "--"), "dpo_half": (OCHRE, "-."), "dpo_sft": (BLUE, "-")}
@@ -336,7 +357,7 @@ def draw_band(
 
 def draw_ends(ways: dict[str, Any]) -> Picture:
     """Greedy accuracy in the end for each loss, each seed a dot."""
-    names = [name for name in WAYS if not WAYS[name].noise]
+    names = clean()
     figure, axes = panel("likeliest answer is right, after the last step", (4.6, 3.2))
     for row, name in enumerate(names):
         draw_dots(axes, row, ends(ways[name]))

@@ -80,10 +80,11 @@ def fitted(
 
 
 class Exact(NamedTuple):
-    """The fit, the policy that was predicted (Y,), its mean reward and KL, and β."""
+    """The fit, the policy that was predicted (Y,), mean rewards before and after, KL, and β."""
 
     fit: Fit
     goal: Floats
+    start: float
     reward: float
     kl: float
     beta: float
@@ -96,10 +97,8 @@ def data_exact(beta: float = 0.5, steps: int = 60) -> Exact:
     log_ref = REFERENCE.log()
     goal = tilted(log_ref, REWARDS, beta)
     log_pi = torch.tensor(fit.log_pi)
-    return Exact(
-        fit, goal.numpy(), float(expected(log_pi, REWARDS)), float(divergence(log_pi, log_ref)),
-        beta,
-    )  # fmt: skip
+    start, reward = (float(expected(x, REWARDS)) for x in (log_ref, log_pi))
+    return Exact(fit, goal.numpy(), start, reward, float(divergence(log_pi, log_ref)), beta)
 
 
 def draw_exact(data: Exact) -> Picture:

@@ -192,7 +192,7 @@ def learn(way: Way, seed: int, settings: Settings = LEARNING) -> tuple[Decoder, 
         generator=torch.Generator().manual_seed(seed + 3),
     )  # fmt: skip
     return model, Run(
-        np.arange(len(greedy)) * float(EVERY), np.array(greedy), *blocks(steps),
+        EVERY * np.arange(len(greedy), dtype=np.float64), np.array(greedy), *blocks(steps),
         sampled_accuracy(model), ordered(model, reference, seed),
     )  # fmt: skip
 
@@ -310,7 +310,8 @@ def least_ordered(ways: dict[str, Any]) -> float:
 
 def chosen(way: dict[str, Any]) -> Floats:
     """log π/π_ref of the chosen over the steps, means over seeds, (n - 1,)."""
-    return np.mean(way["chosen"], axis=0)
+    found: Floats = np.array(way["chosen"]).mean(0)
+    return found
 
 
 # ------------------------------------------------------------------------------- pictures

@@ -172,6 +172,14 @@ def test_an_sft_term_keeps_the_chosen_answers_and_makes_the_likeliest_right(ways
         assert np.array(ways[name]["greedy"])[:, 0].max() <= 0.05
 
 
+def test_answers_are_right_where_the_chosen_stay_above_the_reference(ways):
+    kept = {name for name in figures.clean() if figures.chosen(ways[name])[-1] > 0}
+    assert kept == {"dpo_sft", "ipo", "kto", "orpo"}
+    for name in figures.clean():
+        accuracies = figures.ends(ways[name])
+        assert accuracies.min() > 0.8 if name in kept else accuracies.max() < 0.6
+
+
 def test_with_wrong_labels_and_few_pairs_a_softened_label_serves_best(ways):
     plain, soft, robust = (ways[name] for name in ("noisy_dpo", "noisy_cdpo", "noisy_robust"))
     assert figures.ends(soft).mean() > figures.ends(robust).mean() + 0.1
@@ -196,6 +204,7 @@ def test_each_figure_says_what_it_shows(ways):
     for drawn in (
         figures.draw_ends(ways),
         figures.draw_displacement(ways),
+        figures.draw_kept(ways),
         figures.draw_noisy(ways),
         exact.draw_live(2.0, 0),
         exact.draw_noise(exact.data_noise()),

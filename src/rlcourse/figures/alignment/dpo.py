@@ -31,7 +31,7 @@ from rlcourse.language.decoding import generate
 from rlcourse.language.sampling import GREEDY, Sampling
 from rlcourse.language.training import Settings
 from rlcourse.language.transformer import Decoder
-from rlcourse.plot import BLUE, OCHRE, RED, Picture, panel
+from rlcourse.plot import BLUE, GREEN, OCHRE, PURPLE, RED, Picture, panel
 from rlcourse.plot import picture as as_picture
 from rlcourse.tabular.mdp import Floats
 
@@ -366,6 +366,29 @@ def draw_ends(ways: dict[str, Any]) -> Picture:
     axes.set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5))
     words = ", ".join(f"{WAYS[name].name}: {ends(ways[name]).mean():.2f}" for name in names)
     return as_picture(figure, f"Accuracy of the likeliest answer, each seed a dot. {words}.")
+
+
+MARKS = dict(zip(WAYS, "osDv^<>P", strict=False))
+
+
+def draw_kept(ways: dict[str, Any]) -> Picture:
+    """Greedy accuracy over log π/π_ref of the chosen, both at the end: a dot a seed."""
+    figure, axes = panel("who keeps the chosen answers", (4.4, 3.2))
+    for name, colour in zip(
+        clean(), (RED, OCHRE, BLUE, GREEN, PURPLE, RED, OCHRE, BLUE), strict=True
+    ):
+        kept = np.array(ways[name]["chosen"])[:, -1]
+        label = WAYS[name].name.replace(", and SFT", " + SFT")
+        axes.plot(kept, ends(ways[name]), MARKS[name], color=colour, alpha=0.8, ms=5, label=label)
+    axes.axvline(0, color="#000000", linewidth=0.6)
+    axes.set(xlabel="chosen: log π/π_ref, last steps", ylabel="likeliest answer is right")
+    axes.legend(fontsize=7, handletextpad=0.1)
+    return as_picture(
+        figure,
+        "Each run a dot: the log-ratio of the chosen answers in the last steps, and how often the"
+        " likeliest answer is right. Where the chosen answers are above the reference, nearly all"
+        " is right; where they are below, half of it at most.",
+    )
 
 
 def draw_noisy(ways: dict[str, Any]) -> Picture:

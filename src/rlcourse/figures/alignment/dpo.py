@@ -368,18 +368,17 @@ def draw_ends(ways: dict[str, Any]) -> Picture:
     return as_picture(figure, f"Accuracy of the likeliest answer, each seed a dot. {words}.")
 
 
-MARKS = dict(zip(WAYS, "osDv^<>P", strict=False))
+DOTS = zip("osDv^<>P", (RED, OCHRE, BLUE, GREEN, PURPLE, RED, OCHRE, BLUE), strict=True)
+MARKS = dict(zip(clean(), DOTS, strict=True))
 
 
 def draw_kept(ways: dict[str, Any]) -> Picture:
     """Greedy accuracy over log π/π_ref of the chosen, both at the end: a dot a seed."""
     figure, axes = panel("who keeps the chosen answers", (4.4, 3.2))
-    for name, colour in zip(
-        clean(), (RED, OCHRE, BLUE, GREEN, PURPLE, RED, OCHRE, BLUE), strict=True
-    ):
+    for name, (mark, colour) in MARKS.items():
         kept = np.array(ways[name]["chosen"])[:, -1]
         label = WAYS[name].name.replace(", and SFT", " + SFT")
-        axes.plot(kept, ends(ways[name]), MARKS[name], color=colour, alpha=0.8, ms=5, label=label)
+        axes.plot(kept, ends(ways[name]), mark, color=colour, alpha=0.8, ms=5, label=label)
     axes.axvline(0, color="#000000", linewidth=0.6)
     axes.set(xlabel="chosen: log π/π_ref, last steps", ylabel="likeliest answer is right")
     axes.legend(fontsize=7, handletextpad=0.1)

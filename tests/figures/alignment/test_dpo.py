@@ -159,8 +159,9 @@ def test_every_loss_orders_pairs_and_some_answer_wrongly(ways):
 def test_dpo_alone_pushes_the_chosen_answers_below_the_reference_and_the_rejected_far_more(ways):
     for way in ("dpo", "dpo_half"):
         chosen, rejected = (np.array(ways[way][name]) for name in ("chosen", "rejected"))
-        assert (chosen.min(1) < -1).all()
+        assert (chosen[:, 1:].mean(0) < 0).all()
         assert (rejected[:, -1] < 5 * chosen.min(1)).all()
+        assert (chosen.min(1) < -0.4).all()
         assert np.array(ways[way]["accuracy"])[:, -1].min() > 0.98
         assert figures.ends(ways[way]).max() < 0.8
 
@@ -173,17 +174,20 @@ def test_an_sft_term_keeps_the_chosen_answers_and_makes_the_likeliest_right(ways
 
 
 def test_answers_are_right_where_the_chosen_stay_above_the_reference(ways):
-    kept = {name for name in figures.clean() if figures.chosen(ways[name])[-1] > 0}
+    kept = {name for name in figures.labelled() if figures.chosen(ways[name])[-1] > 0}
     assert kept == {"dpo_sft", "ipo", "kto", "orpo"}
-    for name in figures.clean():
+    for name in figures.labelled():
         accuracies = figures.ends(ways[name])
-        assert accuracies.min() > 0.8 if name in kept else accuracies.max() < 0.6
+        assert accuracies.min() > 0.8 if name in kept else accuracies.max() < 0.5
 
 
-def test_with_wrong_labels_and_few_pairs_a_softened_label_serves_best(ways):
+def test_with_wrong_labels_a_softened_label_orders_pairs_worst_and_answers_best(ways):
     plain, soft, robust = (ways[name] for name in ("noisy_dpo", "noisy_cdpo", "noisy_robust"))
     assert figures.ends(soft).mean() > figures.ends(robust).mean() + 0.1
     assert figures.ends(robust).mean() > figures.ends(plain).mean()
+    ordered = [np.mean(way["ordered"]) for way in (soft, plain, robust)]
+    assert ordered == sorted(ordered)
+    assert figures.least_ordered(ways, noisy=True) == ordered[0] > 0.94
     assert figures.chosen(robust)[-1] < 3 * figures.chosen(soft)[-1] < 0
 
 

@@ -292,20 +292,20 @@ def ends(way: dict[str, Any]) -> Floats:
     return np.array(way["greedy"])[:, -1]
 
 
-def clean() -> list[str]:
-    """The ways that learn from right labels."""
-    return [name for name, way in WAYS.items() if not way.noise]
+def labelled(noisy: bool = False) -> list[str]:
+    """The ways that learn from right labels; or those from noisy ones."""
+    return [name for name, way in WAYS.items() if bool(way.noise) == noisy]
 
 
 def range_of_ends(ways: dict[str, Any]) -> tuple[float, float]:
     """The lowest and the highest greedy accuracy at the end, means over seeds, of right labels."""
-    means = [float(ends(ways[name]).mean()) for name in clean()]
+    means = [float(ends(ways[name]).mean()) for name in labelled()]
     return min(means), max(means)
 
 
-def least_ordered(ways: dict[str, Any]) -> float:
-    """The least share of held-out pairs in order, a mean over seeds, of right labels."""
-    return min(float(np.mean(ways[name]["ordered"])) for name in clean())
+def least_ordered(ways: dict[str, Any], noisy: bool = False) -> float:
+    """The least share of held-out pairs in order, a mean over seeds, of right or noisy labels."""
+    return min(float(np.mean(ways[name]["ordered"])) for name in labelled(noisy))
 
 
 def chosen(way: dict[str, Any]) -> Floats:
@@ -333,8 +333,9 @@ def draw_displacement(ways: dict[str, Any]) -> Picture:
             draw_band(axes, ways[name], field, colour, look, WAYS[name].name)
         axes.set(xlabel="step")
         if field == "chosen":
-            axes.legend(fontsize=7.5)
             axes.axhline(0, color="#000000", linewidth=0.6)
+        if field == "accuracy":
+            axes.legend(fontsize=7.5, loc="lower right")
         figures.append(figure)
     words = ", ".join(f"{WAYS[name].name} {ends(ways[name]).mean():.2f}" for name in CURVES)
     return as_picture(
@@ -358,7 +359,7 @@ def draw_band(
 
 def draw_ends(ways: dict[str, Any]) -> Picture:
     """Greedy accuracy in the end for each loss, each seed a dot."""
-    names = clean()
+    names = labelled()
     figure, axes = panel("likeliest answer is right, after the last step", (4.6, 3.2))
     for row, name in enumerate(names):
         draw_dots(axes, row, ends(ways[name]))
@@ -369,7 +370,7 @@ def draw_ends(ways: dict[str, Any]) -> Picture:
 
 
 DOTS = zip("osDv^<>P", (RED, OCHRE, BLUE, GREEN, PURPLE, RED, OCHRE, BLUE), strict=True)
-MARKS = dict(zip(clean(), DOTS, strict=True))
+MARKS = dict(zip(labelled(), DOTS, strict=True))
 
 
 def draw_kept(ways: dict[str, Any]) -> Picture:
@@ -392,7 +393,7 @@ def draw_kept(ways: dict[str, Any]) -> Picture:
 
 def draw_noisy(ways: dict[str, Any]) -> Picture:
     """What wrong labels do to three losses: held-out pairs in order, and greedy accuracy."""
-    names, figures = [name for name in WAYS if WAYS[name].noise], []
+    names, figures = labelled(noisy=True), []
     for title, values in (
         ("held-out pairs in order", lambda way: np.array(way["ordered"])),
         ("likeliest answer is right", ends),

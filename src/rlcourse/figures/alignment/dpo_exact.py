@@ -120,9 +120,9 @@ def draw_exact(data: Exact) -> Picture:
     figures.append(figure)
     return as_picture(
         figures,
-        "Left: bars of the reference's six probabilities and of those that DPO found, which end at"
-        " the dots of the tilted policy. Right: the largest difference of the log-probabilities"
-        f" falls along a straight line on a log scale, to {data.fit.distance[-1]:.0e}.",
+        "Left: bars of the reference's six probabilities and of those that DPO found; dots are the"
+        " tilted policy. Right: over the steps the largest difference of their log-probabilities,"
+        f" on a log scale, a straight line down to {data.fit.distance[-1]:.0e}.",
     )
 
 

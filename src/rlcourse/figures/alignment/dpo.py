@@ -415,5 +415,5 @@ def draw_noisy(ways: dict[str, Any]) -> Picture:
 
 def draw_dots(axes: Any, row: int, values: Floats) -> None:
     """A row of dots, and a bar at their mean."""
-    axes.plot(values, np.full(len(values), row), "o", color=BLUE, alpha=0.6, ms=5)
+    axes.plot(values, np.full(len(values), row), "o", color=BLUE, alpha=0.8, ms=5)
     axes.plot([values.mean()], [row], "|", color=RED, ms=14, mew=2)

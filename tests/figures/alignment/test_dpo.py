@@ -194,8 +194,8 @@ def test_with_wrong_labels_a_softened_label_orders_pairs_worst_and_answers_best(
 def test_the_run_of_the_page_learns_as_its_record_says(ways):
     live = figures.data_live()
     recorded = np.array(ways["dpo_sft"]["greedy"][0])
-    assert live.run.greedy[0] == pytest.approx(recorded[0], abs=0.02)
-    assert live.run.greedy[-1] == pytest.approx(recorded[-1], abs=0.03)
+    assert live.run.greedy[0] == pytest.approx(recorded[0], abs=0.04)
+    assert live.run.greedy[-1] == pytest.approx(recorded[-1], abs=0.05)
     assert live.run.greedy[-1] >= 0.9
     right = ["".join(sorted(prompt[:-1])) + "." for prompt in live.prompts]
     assert live.before != right

@@ -31,7 +31,7 @@ from rlcourse.language.decoding import generate
 from rlcourse.language.sampling import GREEDY, Sampling
 from rlcourse.language.training import Settings
 from rlcourse.language.transformer import Decoder
-from rlcourse.plot import BLUE, GREEN, GREY, OCHRE, PURPLE, RED, Picture, panel
+from rlcourse.plot import BLUE, OCHRE, RED, Picture, panel
 from rlcourse.plot import picture as as_picture
 from rlcourse.tabular.mdp import Floats
 

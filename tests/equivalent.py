@@ -128,6 +128,7 @@ GROUP_MEANS = {  # of rlcourse.alignment.grpo
         "either has as many; only the message names the group"
     ),
 }
+NONE_TOO = "None is no integer of at least 1 either; only the message is another"
 ONE_AXIS = "the tokens that count are taken out of the batch, along one axis"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -509,6 +510,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         ),
     },
     "alignment.grpo.grpo_advantages": GROUP_MEANS,
+    "alignment.grpo.token_weights": {
+        "token_weights: if length is None:  ->  if False:": NONE_TOO,
+        "token_weights: length  ->  way  in  if length is None:": NONE_TOO,
+    },
     "alignment.grpo.leave_one_out": GROUP_MEANS,
     "alignment.grpo.informative": {"informative: 1  ->  0": SAME_GROUP},
     "language.decoding.penalise_repetition": {

@@ -685,6 +685,7 @@ def by_extremes(rewards, groups):
 
 token_weights = exercise(
     aggregation.token_weights,
+    tolerance=1e-11,  # weights are small, and are asked for in float64
     nudge="Who shall weigh the same: the tokens of the batch, its answers, or the tokens of all "
     "batches? What do the weights add up to?",
     worked={

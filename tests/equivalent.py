@@ -509,7 +509,12 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "the place of what isn't there raises ValueError too"
         ),
     },
-    "alignment.grpo.grpo_advantages": GROUP_MEANS,
+    "alignment.grpo.grpo_advantages": GROUP_MEANS
+    | {
+        "group_moments: rewards.detach() - mean  ->  mean - rewards.detach()": (
+            "a square has no sign"
+        ),
+    },
     "alignment.grpo.token_weights": {
         "token_weights: if length is None:  ->  if False:": NONE_TOO,
         "token_weights: length  ->  way  in  if length is None:": NONE_TOO,

@@ -35,7 +35,7 @@ from rlcourse.language.training import Settings
 from rlcourse.language.transformer import Decoder
 from rlcourse.tabular.mdp import Floats
 
-STEPS, EVERY, KEPT = 60, 5, 9
+STEPS, SHORT, EVERY, KEPT = 60, 30, 5, 9
 
 
 class Way(NamedTuple):
@@ -55,7 +55,7 @@ BETAS = (0.1, 0.2, 0.3, 0.5, 1.0)
 LEASHES = {f"{beta:g}": Way(f"β = {beta:g}", {"beta": beta}) for beta in BETAS}
 KINDS = {
     kind: Way(kind, {"beta": 1.0, "leash": "loss", "kind": kind}) for kind in ("k1", "k2", "k3")
-}
+} | {"none": WAYS["none"]}
 
 
 def recipe(way: Way, steps: int) -> Recipe:
@@ -99,9 +99,7 @@ class Learned(NamedTuple):
     away: float
 
 
-def learn(
-    way: Way, seed: int, steps: int = STEPS, kept: int = KEPT
-) -> tuple[Decoder, Learned, Columns]:
+def learn(way: Way, seed: int, steps: int, kept: int = KEPT) -> tuple[Decoder, Learned, Columns]:
     """A copy of the taught model, after PPO; and the batch of iteration `kept`."""
     reference = taught(seed)
     model = copy.deepcopy(reference).requires_grad_(True)

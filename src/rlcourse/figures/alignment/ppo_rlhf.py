@@ -21,6 +21,8 @@ from rlcourse.figures.alignment.leashes import (
     EVERY,
     KINDS,
     LEASHES,
+    SHORT,
+    STEPS,
     WAYS,
     Best,
     Learned,
@@ -51,7 +53,7 @@ class Live(NamedTuple):
 
 
 @cache
-def data_live(seed: int = 0, steps: int = 30) -> Live:
+def data_live(seed: int = 0, steps: int = SHORT) -> Live:
     """PPO with a leash in the reward, learned here and now."""
     model, run, batch = learn(WAYS["reward"], seed, steps)
     prompts = split(DIGITS).held_out[:6]
@@ -122,17 +124,17 @@ def draw_credit(batch: Columns) -> Picture:
 
 def recorded_ways() -> dict[str, Any]:
     """Each way with each seed: curves (K, n), and numbers at the end (K,)."""
-    return together(WAYS, SEEDS)
+    return together(WAYS, SEEDS, STEPS)
 
 
 def recorded_leashes() -> dict[str, Any]:
     """Dearer leashes in the reward, fewer seeds."""
-    return together(LEASHES, FEW)
+    return together(LEASHES, FEW, SHORT)
 
 
 def recorded_kinds() -> dict[str, Any]:
     """A dear leash in the loss, by three estimates, fewer seeds."""
-    return together(KINDS, FEW)
+    return together(KINDS, FEW, SHORT)
 
 
 def recorded_best() -> dict[str, Any]:
@@ -143,13 +145,13 @@ def recorded_best() -> dict[str, Any]:
     return {f"{x:.6g}": rounded(Best, [best(*each, float(x)) for each in known]) for x in prices}
 
 
-def together(ways: dict[str, Way], seeds: int) -> dict[str, Any]:
+def together(ways: dict[str, Way], seeds: int, steps: int) -> dict[str, Any]:
     """All ways with so many seeds each, as plain rounded lists."""
     torch.set_num_threads(1)
     runs: dict[str, list[Learned]] = {name: [] for name in ways}
     for seed in range(seeds):
         for name, way in ways.items():
-            runs[name].append(learn(way, seed)[1])
+            runs[name].append(learn(way, seed, steps)[1])
             last = runs[name][-1]
             print(seed, name, last.greedy, last.right, last.away, flush=True)
     return {name: rounded(Learned, found) for name, found in runs.items()}

@@ -93,6 +93,11 @@ def data_leashed(beta: float = 0.5, steps: int = 2000, rate: float = 0.5) -> Lea
     return Leashed(ends, distances, goal.numpy(), beta)
 
 
+def share_of_best(data: Leashed, kind: str) -> float:
+    """The probability of the best answer in the end."""
+    return float(np.exp(data.log_pi[kind][int(REWARDS.argmax())]))
+
+
 def _leash(z: Tensor, log_ref: Tensor, kind: str) -> Tensor:
     """The mean gradient of an estimate in the loss, or of k1 in the reward."""
     if kind == "reward":

@@ -51,7 +51,7 @@ def draw_models() -> Picture:
     for start, end in ARROWS:
         (x0, y0, *_), (x1, y1, *_) = BOXES[start], BOXES[end]
         side = 1.55 if y0 == y1 else 0
-        gap = 0 if side else 1.15
+        gap = 0 if side else 1.0
         _arrow(axes, (x0 + side, y0 - gap), (x1 - side, y1 + gap))
     axes.plot([10.1, 10.9, 10.9], [1.6, 1.6, 8.6], color=GREEN)
     _arrow(axes, (10.9, 8.6), (6.6, 8.6), GREEN)

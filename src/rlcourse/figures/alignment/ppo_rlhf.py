@@ -32,7 +32,7 @@ from rlcourse.figures.alignment.leashes import (
     learn,
 )
 from rlcourse.figures.frames import with_slider
-from rlcourse.language.sampling import GREEDY
+from rlcourse.language.sampling import GREEDY, Sampling
 from rlcourse.plot import BLUE, GREEN, GREY, LOOKS, OCHRE, PURPLE, RED, Picture, panel
 from rlcourse.plot import picture as as_picture
 from rlcourse.tabular.mdp import Floats
@@ -52,6 +52,18 @@ class Live(NamedTuple):
     batch: Columns
 
 
+def table_of_samples(seed: int = 0, prompts: int = 3, samples: int = 4) -> str:
+    """What the taught model answers to some held-out prompts, likeliest and sampled."""
+    rows = split(DIGITS).held_out[:prompts]
+    ways = ((1, GREEDY), (samples, Sampling()))
+    likely, drawn = (said(taught(seed), rows, n, how, seed) for n, how in ways)
+    lines = [f"{'prompt':8} {'likeliest':10} sampled"]
+    for i, row in enumerate(rows):
+        each = [sloppy_teacher.text(x) for x in (*likely.response[i], *drawn.response[i])]
+        lines.append(f"{sloppy_teacher.text(row):8} {each[0]:10} {' '.join(each[1:])}")
+    return "\n".join(lines)
+
+
 @cache
 def data_live(seed: int = 0, steps: int = SHORT) -> Live:
     """PPO with a leash in the reward, learned here and now."""
@@ -62,6 +74,14 @@ def data_live(seed: int = 0, steps: int = SHORT) -> Live:
         for x in (said(m, prompts, 1, GREEDY, 0) for m in (taught(seed), model))
     )
     return Live(run, [sloppy_teacher.text(x) for x in prompts], before, after, batch)
+
+
+def table_of_answers(data: Live) -> str:
+    """Prompts that were held out, and the likeliest answers before and after."""
+    lines = [f"{'prompt':10} {'before':10} after"]
+    for row in zip(data.prompts, data.before, data.after, strict=True):
+        lines.append("{:10} {:10} {}".format(*row))
+    return "\n".join(lines)
 
 
 def draw_live(run: Learned) -> Picture:
@@ -186,6 +206,21 @@ def ends(way: dict[str, Any], field: str = "greedy") -> Floats:
     return found if found.ndim == 1 else found[:, -1]
 
 
+def mean_of(way: dict[str, Any], field: str) -> float:
+    """What a recorded way came to, in the mean over its seeds."""
+    return float(ends(way, field).mean())
+
+
+def starts(ways: dict[str, Any]) -> Floats:
+    """The greedy accuracies before the first iteration, of all ways and seeds."""
+    return np.array([way["greedy"] for way in ways.values()])[:, :, 0]
+
+
+def worst(ways: dict[str, Any], field: str) -> float:
+    """The largest number of all ways and seeds."""
+    return max(float(ends(way, field).max()) for way in ways.values())
+
+
 COLOURS = {"reward": BLUE, "loss": GREEN, "none": RED, "adaptive": PURPLE}
 
 
@@ -220,9 +255,9 @@ def smooth(way: dict[str, Any], field: str, over: int = EVERY) -> dict[str, Any]
     return {field: y if y.shape == x.shape else y.reshape(len(y), -1, over).mean(2), "step": x}
 
 
-def draw_kinds(kinds: dict[str, Any], free: dict[str, Any]) -> Picture:
+def draw_kinds(kinds: dict[str, Any]) -> Picture:
     """KL and accuracy at the end with a leash in the loss by each estimate, and with none."""
-    rows = {"none": free, **kinds}
+    rows = {name: kinds[name] for name in ("none", "k1", "k2", "k3")}
     figures = []
     for title, field in (
         ("KL of an answer from the reference, nats", "away"),
@@ -231,7 +266,7 @@ def draw_kinds(kinds: dict[str, Any], free: dict[str, Any]) -> Picture:
         figure, axes = panel(title, (3.5, 1.9))
         for i, way in enumerate(rows.values()):
             draw_dots(axes, i, ends(way, field))
-        axes.set_yticks(range(len(rows)), ["no leash", *kinds])
+        axes.set_yticks(range(len(rows)), ["no leash", "k1", "k2", "k3"])
         axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
         figures.append(figure)
     words = ", ".join(f"{name} {ends(way, 'away').mean():.2f}" for name, way in rows.items())
@@ -244,6 +279,21 @@ def draw_kinds(kinds: dict[str, Any], free: dict[str, Any]) -> Picture:
 def priced(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The recorded runs with a leash of a fixed price in the reward: no price, and on."""
     return {"0": data["ways"]["none"], "0.01": data["ways"]["reward"], **data["leashes"]}
+
+
+class Priced(NamedTuple):
+    """At a price: right answers and KL of the best policy, and of PPO's."""
+
+    best_right: float
+    best_away: float
+    right: float
+    away: float
+
+
+def at_price(data: dict[str, Any], beta: str) -> Priced:
+    """In means over seeds."""
+    both = data["best"][beta], priced(data)[beta]
+    return Priced(*(mean_of(way, field) for way in both for field in ("right", "away")))
 
 
 def draw_leash(data: dict[str, Any], shown: str = "0.3") -> go.Figure:

@@ -49,7 +49,7 @@ WAYS = {
     "reward": Way("in the reward, β = 0.01", {"beta": 0.01}),
     "loss": Way("in the loss, β = 0.1", {"beta": 0.1, "leash": "loss"}),
     "none": Way("no leash", {}),
-    "adaptive": Way("adaptive, 1 nat", {"beta": 0.05, "kl_target": 1.0, "horizon": 640}),
+    "adaptive": Way("adaptive, 1 nat", {"beta": 0.2, "kl_target": 1.0, "horizon": 1280}),
 }
 BETAS = (0.1, 0.2, 0.3, 0.5, 1.0)
 LEASHES = {f"{beta:g}": Way(f"β = {beta:g}", {"beta": beta}) for beta in BETAS}

@@ -206,7 +206,18 @@ def test_the_live_run_learns_what_it_was_never_shown(live):
     right = ["".join(sorted(x[:5])) + "." for x in live.prompts]
     before, after = (sum(a == b for a, b in zip(x, right, strict=True)) for x in live[2:4])
     assert before < after
-    assert live.run.explained[-5:].mean() > live.run.explained[0] == 0
+    assert live.run.explained[0] == 0
+
+
+def test_the_critic_knows_how_the_policy_fares_and_hardly_how_an_answer_ends(data, live):
+    right, wrong = figures.foretold(live.batch)
+    assert 0 < right - wrong < 0.15
+    assert abs(right - float(live.batch["score"].mean())) < 0.3
+    assert live.run.explained.max() < 0.2
+    advantage, score = live.batch["advantage"], live.batch["score"]
+    assert (advantage[score == 1].mean(0) > 0).all()
+    assert (advantage[score == 0].mean(0) < 0).all()
+    assert all(np.max(way["explained"]) < 0.5 for way in data["ways"].values())
 
 
 def test_the_record_begins_as_the_run_of_today(data, live):

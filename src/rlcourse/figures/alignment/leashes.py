@@ -160,15 +160,15 @@ class Best(NamedTuple):
 
 
 def best(log_p: Tensor, log_falling: Tensor, beta: float) -> Best:
-    """The reference, tilted by the score (`optimum.tilted`); with β = 0 all is right.
+    """The reference, tilted by the score (`optimum.tilted`); 0 and inf are the ends of that.
 
-    What the reference says of `answered_surely`, (HELD,) each.
+    log_p and log_falling (HELD,): what the reference says of `answered_surely`.
     """
     p = log_p.double()
     log_ref = torch.stack([p, torch.log1p(-p.exp())], -1)
     scores = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    sure = torch.tensor([0.0, -torch.inf], dtype=torch.float64).expand_as(log_ref)
-    pi = optimum.tilted(log_ref, scores, beta) if beta else sure
+    ends = {0.0: torch.where(scores == 1, 0, -torch.inf).expand_as(log_ref), torch.inf: log_ref}
+    pi = ends[beta] if beta in ends else optimum.tilted(log_ref, scores, beta)
     falling = (log_falling + pi[:, 1] - log_ref[:, 1]).exp()  # all wrong answers by one factor
     away = optimum.divergence(pi, log_ref)
     return Best(*(float(x.mean()) for x in (pi[:, 0].exp(), falling, away)))

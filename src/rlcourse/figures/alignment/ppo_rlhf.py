@@ -104,8 +104,7 @@ def draw_live(run: Learned) -> Picture:
         figures,
         f"Three curves over the iterations. The likeliest answers are right in {run.greedy[0]:.2f}"
         f" of the prompts at first and in {run.greedy[-1]:.2f} at the end. The KL rises from 0 to"
-        f" {run.kl[-1]:.1f} nats. The critic explains nothing at first, and"
-        f" {run.explained[-5:].mean():.2f} at the end.",
+        f" {run.kl[-1]:.1f} nats. What the critic explains is at most {run.explained.max():.2f}.",
     )
 
 
@@ -113,6 +112,14 @@ def fates(batch: Columns) -> list[int]:
     """Rows of the batch: the first right answer, and the first wrong one that is complete."""
     full = batch["mask"].all(1)
     return [int((full & (batch["score"] == s)).nonzero()[0]) for s in (1, 0)]
+
+
+def foretold(batch: Columns) -> tuple[float, float]:
+    """Before the last token, the critic's mean values of right answers and of wrong ones."""
+    last, score = batch["value"][:, -1], batch["score"]
+    full = batch["mask"].all(1)
+    right, wrong = (float(last[full & (score == s)].mean()) for s in (1, 0))
+    return right, wrong
 
 
 def draw_credit(batch: Columns) -> Picture:
@@ -133,7 +140,7 @@ def draw_credit(batch: Columns) -> Picture:
     return as_picture(
         figures,
         "Token by token, the critic's values and the whitened advantages of a right answer and of"
-        " a wrong one. They part where the first digits tell in which order the answer goes.",
+        " a wrong one. The values are about the same, and the advantages have the score's sign.",
     )
 
 
@@ -243,7 +250,7 @@ def draw_ways(ways: dict[str, Any]) -> Picture:
         figures,
         "Curves over the iterations for four leashes. All learn: the likeliest answer is right in"
         f" the end with {words}. The adaptive leash holds the KL near 1 nat, the others let it rise"
-        " and level off. Entropy falls, and what the critic explains rises.",
+        " and level off. Entropy falls. The critic never explains much.",
     )
 
 

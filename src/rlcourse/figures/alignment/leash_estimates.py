@@ -53,17 +53,17 @@ def data_estimates(beta: float = 1.0) -> Estimates:
 
 def table_of_estimates(data: Estimates) -> str:
     """Values and mean gradients of each estimate, and what they are to be."""
-    lines = [f"KL(π ‖ π_ref) = {data.kl:.4f}", "", "     mean    std     mean gradient"]
+    lines = [f"KL(π ‖ π_ref) = {data.kl:.4f}", "", "    mean  std   mean gradient"]
     for kind, g in data.gradients.items():
         mean, std = data.mean[kind.rstrip("+")], data.std[kind.rstrip("+")]
-        lines.append(f"{kind:4} {mean:.4f}  {std:.4f}  {_row(g)}")
-    lines += ["", "k1 in the reward      " + _row(data.reward)]
-    lines += ["∇KL(π ‖ π_ref)        " + _row(data.backward)]
-    lines += ["∇KL(π_ref ‖ π)        " + _row(data.forward)]
+        lines.append(f"{kind:3} {mean:.3f} {std:.3f} {_row(g)}")
+    lines += ["", "k1 as reward    " + _row(data.reward)]
+    lines += ["∇KL(π ‖ π_ref)  " + _row(data.backward)]
+    lines += ["∇KL(π_ref ‖ π)  " + _row(data.forward)]
     return "\n".join(lines)
 
 
-def _row(x: Floats, shown: int = 4) -> str:
+def _row(x: Floats, shown: int = 3) -> str:
     """Its first numbers."""
     return " ".join(f"{y:6.3f}" for y in x[:shown].round(3) + 0.0)
 

@@ -36,7 +36,7 @@ def draw_leash(data: dict[str, Any], shown: str = "0.3") -> go.Figure:
     right, _, away = np.array(sorted(lines, key=lambda x: x[2])).T
     curve = go.Scatter(
         x=away.round(3), y=right.round(3), mode="lines", line={"color": BLUE, "width": 3},
-        name="the best there is", hovertemplate="%{x:.2f} nats: %{y:.2f}<extra></extra>",
+        name="the best of any", hovertemplate="%{x:.2f} nats: %{y:.2f}<extra></extra>",
     )  # fmt: skip
     frames = [go.Frame(data=_moving(data, beta), traces=[*range(1, 6)], name=beta) for beta in runs]
     figure = go.Figure(data=[curve, *_moving(data, shown)], frames=frames)
@@ -54,7 +54,7 @@ def draw_leash(data: dict[str, Any], shown: str = "0.3") -> go.Figure:
                 "bgcolor": "rgba(0,0,0,0)"},
         xaxis={"domain": [0, 1], "anchor": "y", "fixedrange": True, "zeroline": False,
                "range": [-0.05, 2.2],
-               "title": {"text": "KL of an answer from the reference, nats", "standoff": 4}},
+               "title": {"text": "KL from the reference, nats", "standoff": 4}},
         yaxis={"domain": [0.46, 1], "range": [0, 1.05], "fixedrange": True, "zeroline": False,
                "title": {"text": "right answers", "standoff": 4}},
         xaxis2={"domain": [0.12, 1], "range": [0, 1], "anchor": "y2", "visible": False,
@@ -64,27 +64,31 @@ def draw_leash(data: dict[str, Any], shown: str = "0.3") -> go.Figure:
     )  # fmt: skip
     active = [*runs].index(shown)
     return with_slider(
-        figure, active, "price of a nat: β = ", top=30, ticklen=4,
+        figure, active, "price of a nat: β = ", top=40, color=GREY, ticklen=4,
         font={"size": 1, "color": "rgba(0,0,0,0)"},
     )  # fmt: skip
 
 
 def _moving(data: dict[str, Any], beta: str) -> list[Any]:
     """The traces of a frame: the best policy's dot, those of PPO, and three bars in three parts."""
-    found = {"best": data["best"][beta], "PPO": priced(data)[beta]}
+    found = {"best at this price": data["best"][beta], "PPO": priced(data)[beta]}
     dots = [
         go.Scatter(
-            x=np.mean(x["away"], keepdims=True) if name == "best" else x["away"],
-            y=np.mean(x["right"], keepdims=True) if name == "best" else x["right"],
-            mode="markers", name=f"{name}, β = {beta}", hoverinfo="skip", showlegend=False,
-            marker={"size": 15 if name == "best" else 9, "color": colour, "symbol": sign,
+            x=np.mean(x["away"], keepdims=True) if "best" in name else x["away"],
+            y=np.mean(x["right"], keepdims=True) if "best" in name else x["right"],
+            mode="markers", name=name, hoverinfo="skip",
+            marker={"size": 15 if "best" in name else 9, "color": colour, "symbol": sign,
                     "line": {"width": 2, "color": colour}},
         )
         for (name, x), colour, sign in zip(
             found.items(), (BLUE, RED), ("circle-open", "x-thin"), strict=True
         )
     ]  # fmt: skip
-    rows = {"reference": data["best"]["inf"], "best policy": found["best"], "PPO": found["PPO"]}
+    rows = {
+        "reference": data["best"]["inf"],
+        "best policy": data["best"][beta],
+        "PPO": found["PPO"],
+    }
     shares = np.array([[np.mean(x["right"]), np.mean(x["falling"])] for x in rows.values()])
     parts = [*shares.T, 1 - shares.sum(1)]
     bars = [

@@ -42,7 +42,7 @@ ARROWS = (
 
 def draw_models() -> Picture:
     """Who hands what to whom."""
-    figure, axes = panel("", (4.6, 3.3))
+    figure, axes = panel("", (3.9, 3.0))
     axes.set(xlim=(-0.4, 11.4), ylim=(0.4, 9.8))
     axes.axis("off")
     for name, (x, y, does, learns) in BOXES.items():

@@ -10,6 +10,9 @@ from rlcourse.figures.frames import with_slider
 from rlcourse.plot import BLUE, GREY, RED
 
 
+BEST = "best at this price"
+
+
 def priced(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The recorded runs with a leash of a fixed price in the reward: no price, and on."""
     return {"0": data["ways"]["none"], "0.01": data["ways"]["reward"], **data["leashes"]}
@@ -71,24 +74,20 @@ def draw_leash(data: dict[str, Any], shown: str = "0.3") -> go.Figure:
 
 def _moving(data: dict[str, Any], beta: str) -> list[Any]:
     """The traces of a frame: the best policy's dot, those of PPO, and three bars in three parts."""
-    found = {"best at this price": data["best"][beta], "PPO": priced(data)[beta]}
+    found = {BEST: data["best"][beta], "PPO": priced(data)[beta]}
     dots = [
         go.Scatter(
-            x=np.mean(x["away"], keepdims=True) if "best" in name else x["away"],
-            y=np.mean(x["right"], keepdims=True) if "best" in name else x["right"],
+            x=np.mean(x["away"], keepdims=True) if name == BEST else x["away"],
+            y=np.mean(x["right"], keepdims=True) if name == BEST else x["right"],
             mode="markers", name=name, hoverinfo="skip",
-            marker={"size": 15 if "best" in name else 9, "color": colour, "symbol": sign,
+            marker={"size": 15 if name == BEST else 9, "color": colour, "symbol": sign,
                     "line": {"width": 2, "color": colour}},
         )
         for (name, x), colour, sign in zip(
             found.items(), (BLUE, RED), ("circle-open", "x-thin"), strict=True
         )
     ]  # fmt: skip
-    rows = {
-        "reference": data["best"]["inf"],
-        "best policy": data["best"][beta],
-        "PPO": found["PPO"],
-    }
+    rows = {"reference": data["best"]["inf"], "best policy": found[BEST], "PPO": found["PPO"]}
     shares = np.array([[np.mean(x["right"]), np.mean(x["falling"])] for x in rows.values()])
     parts = [*shares.T, 1 - shares.sum(1)]
     bars = [

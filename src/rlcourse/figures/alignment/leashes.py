@@ -122,7 +122,7 @@ def learn(way: Way, seed: int, steps: int, kept: int = KEPT) -> tuple[Decoder, L
     seen = {name: np.array([each[name] for each in run.history]) for name in run.history[0]}
     right, falling = (float(x.exp().mean()) for x in answered_surely(model))
     found = Learned(
-        np.arange(0, steps + 1, EVERY), np.array(greedy), seen["score"], seen["kl"],
+        np.linspace(0, steps, steps // EVERY + 1), np.array(greedy), seen["score"], seen["kl"],
         seen["entropy"], seen["value_loss"], np.array(explained), np.array(betas[:-1]),
         float(seen["rollout_gap"].max()), float(seen["first_ratio"].max()),
         right, falling, away(model, reference),

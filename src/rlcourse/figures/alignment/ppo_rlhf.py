@@ -255,7 +255,7 @@ def draw_ways(ways: dict[str, Any]) -> Picture:
         figures,
         "Curves over the iterations for four leashes. All learn: the likeliest answer is right in"
         f" the end with {words}. The adaptive leash holds the KL near 1 nat, the others let it rise"
-        " and level off. Entropy falls. What the critic explains stays small but for the adaptive leash.",
+        " and level off. Entropy falls. The critic explains most with the adaptive leash.",
     )
 
 

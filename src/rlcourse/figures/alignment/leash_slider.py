@@ -9,7 +9,6 @@ from rlcourse.figures.alignment.ppo_rlhf import mean_of
 from rlcourse.figures.frames import with_slider
 from rlcourse.plot import BLUE, GREY, RED
 
-
 BEST = "best at this price"
 
 

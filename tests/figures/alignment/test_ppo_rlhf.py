@@ -150,7 +150,7 @@ def test_a_dearer_nat_leaves_the_policy_nearer_to_the_reference(data):
         assert column == sorted(column, reverse=True)
 
 
-def test_likeliest_answers_become_right_with_every_seed(data):
+def test_the_likeliest_answers_become_right_with_every_seed(data):
     ways = data["ways"]
     assert figures.starts(ways).max() <= 0.05
     for name in ("reward", "none", "loss"):

@@ -154,7 +154,10 @@ def test_the_likeliest_answers_become_right_with_every_seed(data):
     ways = data["ways"]
     assert figures.starts(ways).max() <= 0.05
     for name in ("reward", "none", "loss"):
-        assert figures.ends(ways[name]).min() >= 0.95
+        assert figures.ends(ways[name]).min() >= 0.94
+        assert figures.mean_of(ways[name], "greedy") >= 0.96
+    assert np.array(data["full"]["greedy"])[:, 0].max() <= 0.05
+    assert figures.ends(data["full"]).min() >= 0.95
 
 
 def test_the_adaptive_leash_holds_the_kl_near_its_target(data):

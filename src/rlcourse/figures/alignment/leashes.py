@@ -7,13 +7,14 @@ Shapes: n points of a curve, I iterations.
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rlcourse.alignment import optimum
+from rlcourse.alignment import optimum, sloppy_teacher
 from rlcourse.alignment.actor import Writing
 from rlcourse.alignment.columns import Columns
 from rlcourse.alignment.critic import Critic
@@ -99,9 +100,21 @@ class Learned(NamedTuple):
     away: float
 
 
-def learn(way: Way, seed: int, steps: int, kept: int = KEPT) -> tuple[Decoder, Learned, Columns]:
-    """A copy of the taught model, after PPO; and the batch of iteration `kept`."""
-    reference = taught(seed)
+def well_taught(seed: int) -> Decoder:
+    """A model after all lessons of the teacher, where `taught` has had some."""
+    draw = torch.Generator().manual_seed(seed)
+    return sloppy_teacher.taught(DIGITS, generator=draw).requires_grad_(False)
+
+
+def learn(
+    way: Way,
+    seed: int,
+    steps: int,
+    kept: int = KEPT,
+    start: Callable[[int], Decoder] = taught,
+) -> tuple[Decoder, Learned, Columns]:
+    """A copy of the model that it starts with, after PPO; and the batch of iteration `kept`."""
+    reference = start(seed)
     model = copy.deepcopy(reference).requires_grad_(True)
     run = begin(
         model, recipe(way, steps), reference=reference, critic=Critic(model),

@@ -29,6 +29,7 @@ from rlcourse.figures.alignment.leashes import (
     answered_surely,
     best,
     learn,
+    well_taught,
 )
 from rlcourse.language.sampling import GREEDY, Sampling
 from rlcourse.plot import BLUE, GREEN, LOOKS, OCHRE, PURPLE, RED, Picture, panel
@@ -152,6 +153,13 @@ def recorded_ways() -> dict[str, Any]:
     return together(WAYS, SEEDS, STEPS)
 
 
+def recorded_full() -> dict[str, Any]:
+    """With a leash in the reward, from models that have had all of the teacher's lessons."""
+    torch.set_num_threads(1)
+    way = WAYS["reward"]
+    return rounded(Learned, [learn(way, k, STEPS, start=well_taught)[1] for k in range(SEEDS)])
+
+
 def recorded_leashes() -> dict[str, Any]:
     """Dearer leashes in the reward, fewer seeds."""
     return together(LEASHES, FEW, SHORT)
@@ -192,6 +200,7 @@ def rounded(kind: type[Any], rows: list[Any]) -> dict[str, Any]:
 RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
     "best": recorded_best,
     "ways": recorded_ways,
+    "full": recorded_full,
     "leashes": recorded_leashes,
     "kinds": recorded_kinds,
 }

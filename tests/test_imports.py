@@ -25,10 +25,18 @@ BEHIND = {  # helpers that build on a topic of their room, and stand right behin
     ("alignment", "loader"): ("alignment", "data"),
     ("alignment", "sft"): ("alignment", "data"),
     ("alignment", "descent"): ("alignment", "data"),
+    ("alignment", "columns"): ("alignment", "data"),
+    ("alignment", "aggregation"): ("alignment", "data"),
+    ("alignment", "actor"): ("alignment", "data"),
+    ("alignment", "critic"): ("alignment", "data"),
     ("alignment", "sloppy_teacher"): ("alignment", "data"),
     ("alignment", "optimum"): ("alignment", "data"),
     ("alignment", "reward_network"): ("alignment", "reward_model"),
     ("alignment", "preference_training"): ("alignment", "dpo"),
+    ("alignment", "kl_gradients"): ("alignment", "ppo_rlhf"),
+    ("alignment", "policy_step"): ("alignment", "ppo_rlhf"),
+    ("alignment", "trainer"): ("alignment", "ppo_rlhf"),
+    ("alignment", "rl_checkpoints"): ("alignment", "ppo_rlhf"),
 }
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
 

@@ -138,7 +138,7 @@ class Run(NamedTuple):
                                says, which answers are right, nats a token, share of ratios off by
                                more than 0.2, share of groups with one score
     sampled                    held-out accuracy of samples at the end
-    seconds                    of the iterations, looking included
+    seconds                    of one core, for the iterations, looking included
     """
 
     greedy: Floats
@@ -158,7 +158,7 @@ def learn(
     way: Way, seed: int, teaching: Settings = TEACHING, settings: Settings = LEARNING
 ) -> tuple[Decoder, Run]:
     """A copy of the taught model, after learning from rewards."""
-    began, reference = time.perf_counter(), taught(seed, teaching)
+    reference = taught(seed, teaching)
     model = copy.deepcopy(reference).requires_grad_(True)
     recipe = Recipe(settings, WRITING, **({"prompts": PROMPTS, "samples": SAMPLES} | way.recipe))
     draw = torch.Generator().manual_seed(seed + 1)
@@ -175,9 +175,9 @@ def learn(
             greedy.append(accuracy(model))
 
     roles = roles_of(run, score, way.advantages, loss=way.loss, choose=way.choose)
-    began = time.perf_counter()
+    began = time.process_time()
     train(run, split(DIGITS).train, roles, watch=watch)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     history = [seen | {"true": each} for seen, each in zip(run.history, true, strict=True)]
     blocks = (block_means([seen.get(name, 0.0) for seen in history]) for name in FIELDS)
     return model, Run(np.array(greedy), *blocks, accuracy(model, Sampling()), seconds)
@@ -187,3 +187,88 @@ def block_means(values: list[float]) -> Floats:
     """Means over EVERY iterations each."""
     found: Floats = np.array(values).reshape(-1, EVERY).mean(1)
     return found
+
+
+# ------------------------------------------------------------------------------- on the page
+
+
+class Live(NamedTuple):
+    """One run on the page; prompts, and what was answered most likely before and after."""
+
+    run: Run
+    prompts: list[str]
+    before: list[str]
+    after: list[str]
+
+
+@cache
+def data_live(seed: int = 0) -> Live:
+    """GRPO, here and now, on a model that was taught in fewer steps."""
+    model, run = learn(WAYS["grpo"], seed, QUICK)
+    prompts = split(DIGITS).held_out[:6]
+    said = [
+        [sloppy_teacher.text(x) for x in answers(m, prompts)] for m in (taught(seed, QUICK), model)
+    ]
+    return Live(run, [sloppy_teacher.text(x) for x in prompts], *said)
+
+
+# ------------------------------------------------------------------------------- recorded
+
+
+def recorded_teaching() -> dict[str, list[float]]:
+    """Imitating the teacher in full: seconds of one core, and greedy accuracy, by seed (K,)."""
+    seconds, greedy = [], []
+    for seed in range(SEEDS):
+        began = time.process_time()
+        model = taught(seed)
+        seconds.append(round(time.process_time() - began, 2))
+        greedy.append(round(accuracy(model), 4))
+    return {"seconds": seconds, "greedy": greedy}
+
+
+def recorded_ways() -> dict[str, Any]:
+    """Each way with each seed: curves (K, n), and numbers at the end (K,)."""
+    return {name: recorded(way) for name, way in WAYS.items()}
+
+
+def recorded_others() -> dict[str, Any]:
+    """The same for a bug, for a verifier that can be fooled, and for a batch used four times."""
+    return {name: recorded(way) for name, way in OTHERS.items()}
+
+
+def recorded_quick() -> dict[str, Any]:
+    """The run of the page."""
+    return together([data_live().run])
+
+
+def recorded(way: Way) -> dict[str, Any]:
+    """A way with each seed."""
+    runs = []
+    for seed in range(SEEDS):
+        runs.append(learn(way, seed)[1])
+        print(way.name, seed, runs[-1].greedy, flush=True)
+    return together(runs)
+
+
+def together(runs: list[Run]) -> dict[str, Any]:
+    """Runs of several seeds as plain rounded lists."""
+    columns = zip(Run._fields, zip(*runs, strict=True), strict=True)
+    return {name: np.round(np.array(column), 4).tolist() for name, column in columns}
+
+
+RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
+    "teaching": recorded_teaching,
+    "ways": recorded_ways,
+    "others": recorded_others,
+    "quick": recorded_quick,
+}
+RECORDED_MODULES = (
+    "rlcourse.alignment.descent",
+    "rlcourse.alignment.sloppy_teacher",
+    "rlcourse.alignment.aggregation",
+    "rlcourse.alignment.actor",
+    "rlcourse.alignment.ppo_rlhf",
+    "rlcourse.alignment.policy_step",
+    "rlcourse.alignment.trainer",
+    "rlcourse.alignment.grpo",
+)

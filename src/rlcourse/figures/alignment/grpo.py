@@ -9,6 +9,7 @@ Shapes: n points of a curve, K seeds.
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -35,7 +36,19 @@ WRITING = Writing(max_tokens=DIGITS + 1, eos=(EOS,), pad=PAD)
 LEARNING = Settings(steps=40, batch=128, rate=5e-4, warm_up=0, last=0.1, decay=0.0)
 QUICK = Settings(steps=250, batch=64, rate=4e-3, warm_up=20)
 EVERY = 4  # iterations in one mean
-LOOKS = (0, 1, 2, 4, 8, 16, 24, 32, 40)  # iterations after which the likeliest answers are judged
+LOOKS = (
+    0,
+    1,
+    2,
+    4,
+    8,
+    16,
+    24,
+    32,
+    40,
+    60,
+    80,
+)  # iterations after which the likeliest answers are judged
 Verifier = Callable[[Tensor, Tensor], Tensor]  # prompts and responses (B, ...) -> scores (B,)
 
 
@@ -78,6 +91,7 @@ class Way(NamedTuple):
     loss: TokenLoss = ppo
     choose: Callable[[Columns], Columns] | None = None
     score: Verifier = correct
+    steps: int = LEARNING.steps
     recipe: dict[str, Any] = {}  # noqa: RUF012
 
 
@@ -96,8 +110,8 @@ WAYS = {
 }  # fmt: skip
 OTHERS = {
     "strangers": Way("wrong groups", strangers),
-    "fooled": Way("no leash", score=rises),
-    "leashed": Way("β = 0.05", score=rises, recipe={"beta": 0.05}),
+    "fooled": Way("no leash", score=rises, steps=80),
+    "leashed": Way("β = 0.05", score=rises, steps=80, recipe={"beta": 0.05}),
     "clipped": Way("ε = 0.2", recipe={"epochs": 4}),
     "higher": Way("clip-higher, 0.28", loss=clip_higher, recipe={"epochs": 4}),
 }
@@ -154,12 +168,11 @@ class Run(NamedTuple):
 FIELDS = "score", "true", "entropy", "clipped", "equal_groups"
 
 
-def learn(
-    way: Way, seed: int, teaching: Settings = TEACHING, settings: Settings = LEARNING
-) -> tuple[Decoder, Run]:
+def learn(way: Way, seed: int, teaching: Settings = TEACHING) -> tuple[Decoder, Run]:
     """A copy of the taught model, after learning from rewards."""
     reference = taught(seed, teaching)
     model = copy.deepcopy(reference).requires_grad_(True)
+    settings = replace(LEARNING, steps=way.steps)
     recipe = Recipe(settings, WRITING, **({"prompts": PROMPTS, "samples": SAMPLES} | way.recipe))
     draw = torch.Generator().manual_seed(seed + 1)
     run = begin(model, recipe, generator=draw, reference=reference if recipe.beta else None)

@@ -77,6 +77,17 @@ def data_advantages(size: int) -> Advantages:
     return Advantages(right, wrong, RATES**size + (1 - RATES) ** size)
 
 
+def at(size: int, p: float) -> Advantages:
+    """`data_advantages` at the one pass rate."""
+    place = int(np.abs(RATES - p).argmin())
+    right, wrong, silent = data_advantages(size)
+    return Advantages(
+        {name: y[place] for name, y in right.items()},
+        {name: y[place] for name, y in wrong.items()},
+        silent[place],
+    )
+
+
 def weights(rule: Rule, size: int) -> Floats:
     """w(p) at RATES: the mean gradient for a prompt is w(p) ∇p."""
     counts, p = np.arange(size + 1), RATES[:, None]

@@ -46,6 +46,12 @@ def ends(way: dict[str, Any]) -> Floats:
     return np.array(way["greedy"])[:, -1]
 
 
+def means(way: dict[str, Any], field: str) -> Floats:
+    """A recorded curve, the mean over seeds."""
+    found: Floats = np.array(way[field]).mean(0)
+    return found
+
+
 def seconds(record: dict[str, Any]) -> Floats:
     """Imitation and GRPO together, seconds of one core (K,)."""
     return np.array(record["teaching"]["seconds"]) + np.array(record["ways"]["grpo"]["seconds"])

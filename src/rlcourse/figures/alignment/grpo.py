@@ -36,19 +36,8 @@ WRITING = Writing(max_tokens=DIGITS + 1, eos=(EOS,), pad=PAD)
 LEARNING = Settings(steps=40, batch=128, rate=5e-4, warm_up=0, last=0.1, decay=0.0)
 QUICK = Settings(steps=250, batch=64, rate=4e-3, warm_up=20)
 EVERY = 4  # iterations in one mean
-LOOKS = (
-    0,
-    1,
-    2,
-    4,
-    8,
-    16,
-    24,
-    32,
-    40,
-    60,
-    80,
-)  # iterations after which the likeliest answers are judged
+# iterations after which the likeliest answers are judged
+LOOKS = (0, 1, 2, 4, 8, 16, 24, 32, 40, 60, 80)
 Verifier = Callable[[Tensor, Tensor], Tensor]  # prompts and responses (B, ...) -> scores (B,)
 
 

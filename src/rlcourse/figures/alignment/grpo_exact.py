@@ -241,3 +241,20 @@ def table_of_gradients(data: dict[str, MeanGradient]) -> str:
         f"{name:12} {x.share:7.3f} {x.cosine:7.4f} {x.noise:7.2f}" for name, x in data.items()
     ]
     return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------- the hunt
+
+HUNTED = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]])
+
+
+def data_hunt(numbered: Callable[[int, int], Tensor]) -> str:
+    """Rewards of four prompts with four answers each, in the loop's order, and what a rule that
+    numbers the groups makes of them."""
+    groups = numbered(*HUNTED.shape)
+    found = grpo.grpo_advantages(HUNTED.flatten(), groups).view(HUNTED.shape)
+    lines = [f"{'':9} {'rewards':12} advantages"]
+    for i, (rewards, advantages) in enumerate(zip(HUNTED.tolist(), found.tolist(), strict=True)):
+        shown = " ".join(f"{a + 0.0:5.2f}" for a in advantages)
+        lines.append(f"prompt {i + 1}  {' '.join(f'{r:.0f}' for r in rewards):12} {shown}")
+    return "\n".join(lines)

@@ -167,20 +167,3 @@ def draw_pulls(data: Pulls) -> Picture:
         " an answer PPO silences the one token that has moved far, CISPO keeps it, and GSPO weighs"
         " all tokens alike.",
     )
-
-
-# ------------------------------------------------------------------------------- the hunt
-
-HUNTED = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]])
-
-
-def data_hunt(numbered: Callable[[int, int], Tensor]) -> str:
-    """Rewards of four prompts with four answers each, in the loop's order, and what a rule that
-    numbers the groups makes of them."""
-    groups = numbered(*HUNTED.shape)
-    found = grpo.grpo_advantages(HUNTED.flatten(), groups).view(HUNTED.shape)
-    lines = [f"{'':9} {'rewards':12} advantages"]
-    for i, (rewards, advantages) in enumerate(zip(HUNTED.tolist(), found.tolist(), strict=True)):
-        shown = " ".join(f"{a + 0.0:5.2f}" for a in advantages)
-        lines.append(f"prompt {i + 1}  {' '.join(f'{r:.0f}' for r in rewards):12} {shown}")
-    return "\n".join(lines)

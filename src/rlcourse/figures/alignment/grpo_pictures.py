@@ -86,7 +86,8 @@ def draw_ways(ways: dict[str, Any]) -> Picture:
     ):
         figure, axes = panel(title, (3.5, 2.8))
         for name in names:
-            draw_band(axes, LOOKS, ways[name]["greedy"], *CURVES[name], WAYS[name].name)
+            rows = ways[name]["greedy"]
+            draw_band(axes, LOOKS[: len(rows[0])], rows, *CURVES[name], WAYS[name].name)
         axes.set(xlabel="iteration", ylabel="likeliest answer is right", ylim=(-0.03, 1.03))
         axes.legend(loc="lower right")
         figures.append(figure)

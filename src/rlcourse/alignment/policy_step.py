@@ -126,10 +126,9 @@ def learn(run: Run, loss: TokenLoss, batch: Columns) -> Numbers:
     difference of log-probabilities as drawn and as learned from; kl: log π/π_ref of an answer.
     """
     x = run.recipe
-    old, found = batch["log_prob_old"], {}
-    if len(old):
-        found["rollout_gap"] = float((old - batch["log_prob_rollout"]).abs().max())
-    if len(old) and run.reference:
+    old = batch["log_prob_old"]
+    found = {"rollout_gap": float((old - batch["log_prob_rollout"]).abs().max())}
+    if run.reference:
         found["kl"] = float((old - batch["log_prob_ref"]).sum(1).mean())
     minibatches = [
         part for part in parts(counted(batch, x), x.training.batch) if part["counts"].any()

@@ -43,15 +43,16 @@ def iteration(roles: Roles, prompts: Columns) -> tuple[Columns, Numbers]:
     """One batch, from its prompts to the steps that it leads to; the batch, and what it was like.
 
     prompts: the columns `prompts` (B, T) and `group` (B,), each prompt as often as it is answered.
-    Raises ValueError for an answer without a token.
+    Where `choose` leaves nothing there is nothing to learn. Raises ValueError for an answer without
+    a token.
     """
     batch: Columns = joined(prompts, roles.write(prompts))
     if not batch["mask"].any(1).all():
         raise ValueError("write must give each response a token, got one without")
     batch = joined(batch, roles.score(batch))
     seen = numbers_of(batch)
-    if roles.choose:
-        batch = roles.choose(batch)
+    if roles.choose and not len((batch := roles.choose(batch))["score"]):
+        return batch, seen
     for role in (roles.old, roles.reference, roles.foretell, roles.compare):
         if role:
             batch = joined(batch, role(batch))

@@ -96,6 +96,31 @@ VALUES = {  # of rlcourse.deep.linear_td
     "td_error: linear_value(phi, w)  ->  linear_value(w, phi)": SYMMETRIC,
 }
 
+ONE_LENGTH = "both have a row for each token"
+OVERWRITTEN = "every element is overwritten"
+UNFOLLOWED = "nothing follows the last token: zeros of any form"
+MASKED = "tokens of tools are passed with a mask, and with 0 for their value"
+ACROSS_TOOLS = {  # of rlcourse.deep.generalized_advantage, as token_advantages calls it
+    "next_values: 0 * v  ->  0 / v": OVERWRITTEN,
+    "next_values: 0  ->  1  in  found = 0 * v": OVERWRITTEN,
+    "next_values: 0  ->  -1  in  found = 0 * v": OVERWRITTEN,
+    "next_values: v  ->  mask  in  found = 0 * v": OVERWRITTEN,
+    "next_values: last + 0 * v[0]  ->  last - 0 * v[0]": UNFOLLOWED,
+    "next_values: last + 0 * v[0]  ->  last": UNFOLLOWED,
+    "next_values: last + 0 * v[0]  ->  0 * v[0]": UNFOLLOWED,
+    "next_values: 0 * v[0]  ->  0": UNFOLLOWED,
+    "next_values: v  ->  mask  in  follows = last + 0 * v[0]": UNFOLLOWED,
+    "next_values: 0  ->  1  in  follows = last + 0 * v[0]  (no. 2)": UNFOLLOWED,
+    "next_values: 0  ->  -1  in  follows = last + 0 * v[0]  (no. 2)": UNFOLLOWED,
+    "next_values: v  ->  mask  in  for t in reversed(range(len(v))):": ONE_LENGTH,
+    "next_values: 1 if mask is None else mask[t]  ->  mask[t]": MASKED,
+    "next_values: mask  ->  last  in  counts = 1 if mask is None else mask[t]": MASKED,
+    "next_values: 1  ->  2  in  counts = 1 if mask is None else mask[t]": MASKED,
+    "next_values: 1  ->  0  in  counts = 1 if mask is None else mask[t]": MASKED,
+    "next_values: counts * v[t]  ->  v[t]": MASKED,
+}
+ONE_AXIS = "the tokens that count are taken out of the batch, along one axis"
+
 EQUIVALENT: dict[str, dict[str, str]] = {
     "tabular.gridworld.iterative_evaluation": {
         "iterative_evaluation: np.zeros  ->  np.ones": (
@@ -450,6 +475,29 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "alignment.dpo.ipo_loss": {
         "ipo_loss: margin - 1 / (2 * beta)  ->  1 / (2 * beta) - margin": "a square has no sign",
+    },
+    "alignment.ppo_rlhf.token_advantages": {
+        f"token_advantages: 0  ->  {c}  in  after = next_values(v_t, flags[0], counts)": (
+            "all flags are 0"
+        )
+        for c in (1, -1)
+    }
+    | ACROSS_TOOLS,
+    "alignment.ppo_rlhf.whitened": {
+        "normalised: torch.std_mean(advantage, -1, correction=0, keepdim=True)  ->  "
+        "torch.std_mean(advantage, correction=0, keepdim=True)": ONE_AXIS,
+        "normalised: torch.std_mean(advantage, -1, correction=0, keepdim=True)  ->  "
+        "torch.std_mean(advantage, -1, correction=0)": ONE_AXIS,
+        "normalised: -1  ->  0": ONE_AXIS,
+        "normalised: True  ->  False": ONE_AXIS,
+    },
+    "alignment.ppo_rlhf.policy_loss": {
+        "dual_clip: weight < 0  ->  weight <= 0": "without an advantage both are 0",
+    },
+    "alignment.ppo_rlhf.kl_penalty": {
+        "kl_penalty: if kind not in KINDS:  ->  if False:": (
+            "the place of what isn't there raises ValueError too"
+        ),
     },
     "language.decoding.penalise_repetition": {
         "penalise_repetition: logits > 0  ->  logits >= 0": "0 is 0, multiplied or divided",

@@ -47,7 +47,7 @@ def grpo_advantages(
     scale: "group" (GRPO), "batch" of all centred rewards (REINFORCE++), or "none" (Dr. GRPO).
     Standard deviations are unbiased, those of the group over G - 1, that of the batch over B - 1.
     Where all rewards of a group are equal its advantages are 0. Raises ValueError for a group of
-    one, which has nothing to be compared with, and for another scale.
+    one, which has nothing to be compared with, for shapes that don't fit, and for another scale.
     """
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
@@ -62,7 +62,7 @@ def leave_one_out(rewards: Tensor, groups: Tensor) -> Tensor:
     """r - mean of the group's other rewards: data, (B,) each -> (B,)  (eq-rloo).
 
     What the others earned doesn't depend on this answer, so the gradient has no bias. Raises
-    ValueError for a group of one.
+    ValueError for a group of one, and for shapes that don't fit.
     """
     found = group_moments(rewards, groups)
     return (rewards.detach() - found.mean) * found.size / (found.size - 1)
@@ -126,8 +126,7 @@ def group_moments(rewards: Tensor, groups: Tensor) -> Groups:
     size = member.sum(1)
     if (alone := groups[size == 1]).numel():
         raise ValueError(f"groups must have two responses at least, group {int(alone[0])} has one")
-    first = r[member.int().argmax(1)]  # of the group: sums of differences from it are exact at 0
-    mean = first + (member * (r - first[:, None])).sum(1) / size
+    mean = r + (member * (r - r[:, None])).sum(1) / size  # of equal rewards exactly that reward
     variance = (member * (r - mean[:, None]) ** 2).sum(1) / (size - 1)
     return Groups(size, mean, variance.sqrt())
 

@@ -57,10 +57,10 @@ def token_advantages(
     after the last nothing follows. What stands where the mask is False has no say. All is data.
     """
     r, v = (torch.where(mask, x.detach(), 0) for x in (rewards, values))
-    by_time: Any = (x.T for x in (r, v, last_tokens(mask).to(r.dtype), mask.to(r.dtype)))
-    r_t, v_t, ends, counts = by_time
-    after = next_values(v_t, 0 * v_t[0], counts)
-    advantage: Any = generalized_advantage(r_t, v_t, after, ends, 0 * ends, gamma, lam, counts)
+    by_time: Any = (x.T for x in (r, v, mask.to(r.dtype), torch.zeros_like(r)))
+    r_t, v_t, counts, flags = by_time  # no flag is set: what follows the last token is 0 anyway
+    after = next_values(v_t, flags[0], counts)
+    advantage: Any = generalized_advantage(r_t, v_t, after, flags, flags, gamma, lam, counts)
     return TokenAdvantages(advantage.T, advantage.T + v)
 
 

@@ -199,6 +199,14 @@ def test_the_fooled_verifier_praises_what_is_wrong_and_a_leash_helps(data):
     assert pictures.means(leashed, "true")[-1] > 0.9
 
 
+def test_the_fooling_answers_rise_and_are_wrong(data):
+    prompts, said = runs.asked(), data["answers"]
+    digits = [[int(c) for c in answer[:-1]] for answer in said]
+    assert all(row == sorted(row) and len(row) == runs.DIGITS for row in digits)
+    right = [sorted(row[:-1]) for row in prompts.tolist()]
+    assert sum(a == b for a, b in zip(digits, right, strict=True)) <= 1
+
+
 def test_wrong_groups_learn_too(data):
     assert pictures.ends(data["others"]["strangers"]).mean() > 0.8
 
@@ -214,7 +222,9 @@ def test_the_run_of_the_page_is_the_recorded_one(data):
     right = ["".join(sorted(prompt[:-1])) + "." for prompt in live.prompts]
     assert live.before != right
     assert sum(a == b for a, b in zip(live.after, right, strict=True)) >= 5
-    assert pictures.table_of_answers(live).count("\n") == len(right)
+    lines = pictures.table({"prompt": live.prompts, "after": live.after}).split("\n")
+    assert lines[0].split() == ["prompt", "after"]
+    assert lines[1].split() == [live.prompts[0], live.after[0]]
     assert live.run.equal_groups[-1] > live.run.equal_groups[0]
     assert "0.0" in pictures.draw_run(live.run).alt
 

@@ -207,11 +207,18 @@ class Live(NamedTuple):
 def data_live(seed: int = 0) -> Live:
     """GRPO, here and now, on a model that was taught in fewer steps."""
     model, run = learn(WAYS["grpo"], seed, QUICK)
-    prompts = split(DIGITS).held_out[:6]
-    said = [
-        [sloppy_teacher.text(x) for x in answers(m, prompts)] for m in (taught(seed, QUICK), model)
-    ]
-    return Live(run, [sloppy_teacher.text(x) for x in prompts], *said)
+    before, after = said(taught(seed, QUICK)), said(model)
+    return Live(run, [sloppy_teacher.text(x) for x in asked()], before, after)
+
+
+def asked() -> Tensor:
+    """Six prompts that were held out."""
+    return split(DIGITS).held_out[:6]
+
+
+def said(model: Decoder) -> list[str]:
+    """The likeliest answers to them."""
+    return [sloppy_teacher.text(x) for x in answers(model, asked())]
 
 
 # ------------------------------------------------------------------------------- recorded
@@ -243,6 +250,11 @@ def recorded_quick() -> dict[str, Any]:
     return together([data_live().run])
 
 
+def recorded_answers() -> list[str]:
+    """What a model says that was rewarded by the verifier with a hole."""
+    return said(learn(OTHERS["fooled"], 0)[0])
+
+
 def recorded(way: Way) -> dict[str, Any]:
     """A way with each seed."""
     runs = []
@@ -258,10 +270,11 @@ def together(runs: list[Run]) -> dict[str, Any]:
     return {name: np.round(np.array(column), 4).tolist() for name, column in columns}
 
 
-RECORDED: dict[str, Callable[[], dict[str, Any]]] = {
+RECORDED: dict[str, Callable[[], Any]] = {
     "teaching": recorded_teaching,
     "ways": recorded_ways,
     "others": recorded_others,
+    "answers": recorded_answers,
     "quick": recorded_quick,
 }
 RECORDED_MODULES = (

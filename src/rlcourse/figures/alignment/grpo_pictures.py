@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from rlcourse.figures.alignment.grpo import EVERY, LOOKS, OTHERS, WAYS, Live, Run
+from rlcourse.figures.alignment.grpo import EVERY, LOOKS, OTHERS, WAYS, Run
 from rlcourse.plot import BLUE, GREEN, GREY, OCHRE, PURPLE, RED, Picture, panel
 from rlcourse.plot import picture as as_picture
 from rlcourse.tabular.mdp import Floats
 
 
-def table_of_answers(data: Live) -> str:
-    """Prompts that were held out, and the likeliest answers before and after."""
-    lines = [f"{'prompt':10} {'before':10} after"]
-    for row in zip(data.prompts, data.before, data.after, strict=True):
-        lines.append("{:10} {:10} {}".format(*row))
-    return "\n".join(lines)
+def table(columns: dict[str, list[str]]) -> str:
+    """Named columns of short texts."""
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
+    return "\n".join("".join(f"{x:10}" for x in row).rstrip() for row in rows)
 
 
 def draw_run(run: Run) -> Picture:

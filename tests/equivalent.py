@@ -119,6 +119,16 @@ ACROSS_TOOLS = {  # of rlcourse.deep.generalized_advantage, as token_advantages 
     "next_values: 1  ->  0  in  counts = 1 if mask is None else mask[t]": MASKED,
     "next_values: counts * v[t]  ->  v[t]": MASKED,
 }
+SAME_GROUP = "to be of one group is symmetric"
+GROUP_MEANS = {  # of rlcourse.alignment.grpo
+    "group_means: rewards  ->  groups  in  if rewards.dim() != 1 or rewards.shape != "
+    "groups.shape:": "their shapes are compared next",
+    "group_means: 1  ->  0  in  size = member.sum(1)": SAME_GROUP,
+    "group_means: groups  ->  rewards  in  if (alone := groups[size == 1]).numel():": (
+        "either has as many; only the message names the group"
+    ),
+}
+NONE_TOO = "None is no integer of at least 1 either; only the message is another"
 ONE_AXIS = "the tokens that count are taken out of the batch, along one axis"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -499,6 +509,18 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "the place of what isn't there raises ValueError too"
         ),
     },
+    "alignment.grpo.grpo_advantages": GROUP_MEANS
+    | {
+        "group_moments: rewards.detach() - mean  ->  mean - rewards.detach()": (
+            "a square has no sign"
+        ),
+    },
+    "alignment.grpo.token_weights": {
+        "token_weights: if length is None:  ->  if False:": NONE_TOO,
+        "token_weights: length  ->  way  in  if length is None:": NONE_TOO,
+    },
+    "alignment.grpo.leave_one_out": GROUP_MEANS,
+    "alignment.grpo.informative": {"informative: 1  ->  0": SAME_GROUP},
     "language.decoding.penalise_repetition": {
         "penalise_repetition: logits > 0  ->  logits >= 0": "0 is 0, multiplied or divided",
     },

@@ -64,8 +64,8 @@ def leave_one_out(rewards: Tensor, groups: Tensor) -> Tensor:
     What the others earned doesn't depend on this answer, so the gradient has no bias. Raises
     ValueError for a group of one, and for shapes that don't fit.
     """
-    found = group_moments(rewards, groups)
-    return (rewards.detach() - found.mean) * found.size / (found.size - 1)
+    size, mean = group_means(rewards, groups)
+    return (rewards.detach() - mean) * size / (size - 1)
 
 
 def informative(rewards: Tensor, groups: Tensor) -> Tensor:
@@ -114,8 +114,18 @@ def sequence_log_ratio(log_prob: Tensor, log_prob_old: Tensor, mask: Tensor) -> 
 def group_moments(rewards: Tensor, groups: Tensor) -> Groups:
     """Size, mean and unbiased standard deviation of each response's group; (B,) each.
 
-    Exactly 0 is the deviation of a group of equal rewards, and their mean is the reward. Raises
-    ValueError for shapes that don't fit and a group of one.
+    Exactly 0 is the deviation of a group of equal rewards. Raises ValueError as `group_means` does.
+    """
+    size, mean = group_means(rewards, groups)
+    member = groups[:, None] == groups
+    variance = (member * (rewards.detach() - mean) ** 2).sum(1) / (size - 1)
+    return Groups(size, mean, variance.sqrt())
+
+
+def group_means(rewards: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Size and mean of each response's group; (B,) each. The mean of equal rewards is that reward.
+
+    Raises ValueError for shapes that don't fit and a group of one.
     """
     if rewards.dim() != 1 or rewards.shape != groups.shape:
         raise ValueError(
@@ -126,9 +136,7 @@ def group_moments(rewards: Tensor, groups: Tensor) -> Groups:
     size = member.sum(1)
     if (alone := groups[size == 1]).numel():
         raise ValueError(f"groups must have two responses at least, group {int(alone[0])} has one")
-    mean = r + (member * (r - r[:, None])).sum(1) / size  # of equal rewards exactly that reward
-    variance = (member * (r - mean[:, None]) ** 2).sum(1) / (size - 1)
-    return Groups(size, mean, variance.sqrt())
+    return size, r + (member * (r - r[:, None])).sum(1) / size  # differences of equals are 0
 
 
 def batch_baseline(rewards: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def gspo(log_prob: Tensor, old: Tensor, advantage: Tensor, mask: Tensor) -> Tens
 def teaching(batch: Columns) -> Columns:
     """The responses of the first PROMPTS groups whose rewards differ, for dynamic sampling."""
     keep = grpo.informative(batch["score"], batch["group"])
-    kept = batch["group"][keep].unique()[:PROMPTS]
+    kept = torch.unique(batch["group"][keep])[:PROMPTS]  # type: ignore[no-untyped-call]
     return {name: x[torch.isin(batch["group"], kept)] for name, x in batch.items()}
 
 
@@ -181,8 +181,9 @@ def learn(way: Way, seed: int, teaching: Settings = TEACHING) -> tuple[Decoder, 
     train(run, split(DIGITS).train, roles, watch=watch)
     seconds = time.process_time() - began
     history = [seen | {"true": each} for seen, each in zip(run.history, true, strict=True)]
-    blocks = (block_means([seen.get(name, 0.0) for seen in history]) for name in FIELDS)
-    return model, Run(np.array(greedy), *blocks, accuracy(model, Sampling()), seconds)
+    curves = {name: block_means([seen.get(name, 0.0) for seen in history]) for name in FIELDS}
+    sampled = accuracy(model, Sampling())
+    return model, Run(greedy=np.array(greedy), sampled=sampled, seconds=seconds, **curves)
 
 
 def block_means(values: list[float]) -> Floats:

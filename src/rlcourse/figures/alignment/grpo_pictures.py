@@ -36,7 +36,8 @@ def draw_run(run: Run) -> Picture:
 
 def middles(blocks: Floats) -> Floats:
     """The iterations that means over EVERY of them stand for."""
-    return EVERY * (np.arange(len(blocks)) + 0.5)
+    found: Floats = EVERY * np.arange(0.5, len(blocks))
+    return found
 
 
 def ends(way: dict[str, Any]) -> Floats:
@@ -52,7 +53,9 @@ def means(way: dict[str, Any], field: str) -> Floats:
 
 def seconds(record: dict[str, Any]) -> Floats:
     """Imitation and GRPO together, seconds of one core (K,)."""
-    return np.array(record["teaching"]["seconds"]) + np.array(record["ways"]["grpo"]["seconds"])
+    both = record["teaching"]["seconds"], record["ways"]["grpo"]["seconds"]
+    found: Floats = np.array(both).sum(0)
+    return found
 
 
 def table_of_ends(ways: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ def gspo(log_prob: Tensor, old: Tensor, advantage: Tensor, mask: Tensor) -> Tens
 def teaching(batch: Columns) -> Columns:
     """The responses of the first PROMPTS groups whose rewards differ, for dynamic sampling."""
     keep = grpo.informative(batch["score"], batch["group"])
-    kept = torch.unique(batch["group"][keep])[:PROMPTS]  # type: ignore[no-untyped-call]
+    kept = torch.unique(batch["group"][keep])[:PROMPTS]
     return {name: x[torch.isin(batch["group"], kept)] for name, x in batch.items()}
 
 

@@ -81,6 +81,7 @@ class Way(NamedTuple):
     choose: Callable[[Columns], Columns] | None = None
     score: Verifier = correct
     steps: int = LEARNING.steps
+    rate: float = LEARNING.rate
     recipe: dict[str, Any] = {}  # noqa: RUF012
 
 
@@ -99,8 +100,8 @@ WAYS = {
 }  # fmt: skip
 OTHERS = {
     "strangers": Way("wrong groups", strangers),
-    "fooled": Way("no leash", score=rises, steps=80),
-    "leashed": Way("β = 0.05", score=rises, steps=80, recipe={"beta": 0.05}),
+    "fooled": Way("no leash", score=rises, steps=80, rate=1e-3),
+    "leashed": Way("β = 0.05", score=rises, steps=80, rate=1e-3, recipe={"beta": 0.05}),
     "clipped": Way("ε = 0.2", recipe={"epochs": 4}),
     "higher": Way("clip-higher, 0.28", loss=clip_higher, recipe={"epochs": 4}),
 }
@@ -161,7 +162,7 @@ def learn(way: Way, seed: int, teaching: Settings = TEACHING) -> tuple[Decoder, 
     """A copy of the taught model, after learning from rewards."""
     reference = taught(seed, teaching)
     model = copy.deepcopy(reference).requires_grad_(True)
-    settings = replace(LEARNING, steps=way.steps)
+    settings = replace(LEARNING, steps=way.steps, rate=way.rate)
     recipe = Recipe(settings, WRITING, **({"prompts": PROMPTS, "samples": SAMPLES} | way.recipe))
     draw = torch.Generator().manual_seed(seed + 1)
     run = begin(model, recipe, generator=draw, reference=reference if recipe.beta else None)

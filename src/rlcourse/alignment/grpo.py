@@ -94,12 +94,12 @@ def cispo_loss(
 
 
 def sequence_log_ratio(log_prob: Tensor, log_prob_old: Tensor, mask: Tensor) -> Tensor:
-    """Each token's log-ratio by its answer's: value mean_t log ρ_t, gradient ∇log π(y_t); (B, R)
-    each -> (B, R)  (eq-gspo).
+    """(1/|y|) Σ_t log ρ_t at each token of an answer y, with the gradient ∇log π(y_t)  (eq-gspo).
 
-    For `clipped_surrogate`: all tokens of an answer are clipped, or none. 0 where the mask is
-    False. The mean over the tokens of an answer has the gradient of the answer's own ratio. Raises
-    ValueError where a row has no token.
+    Log-probabilities now and before and the mask, (B, R) each -> (B, R), 0 where the mask is False.
+    For `clipped_surrogate`: all tokens of an answer are clipped, or none. The mean over the tokens
+    of an answer has the gradient of the answer's own ratio. What is old is data. Raises ValueError
+    where a row has no token.
     """
     if not mask.any(1).all():
         raise ValueError("mask must have a token in each row, got a row without")

@@ -51,10 +51,11 @@ def token_rewards(score: Tensor, log_ratio: Tensor, mask: Tensor, beta: float) -
 def token_advantages(
     rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float
 ) -> TokenAdvantages:
-    """GAE over the policy's tokens, as if those of tools weren't there  (eq-token-gae).
+    """Â_t = δ_t + γλ Â_t', δ_t = r_t + γ v_t' - v_t, t' the policy's next token  (eq-token-gae).
 
-    rewards, values and mask (B, R): values[:, t] is what the critic foretells before token t, and
-    after the last nothing follows. What stands where the mask is False has no say. All is data.
+    GAE as if the tokens of tools weren't there. rewards, values and mask (B, R): values[:, t] is
+    what the critic foretells before token t, and after the last nothing follows. What stands where
+    the mask is False has no say. All is data.
     """
     r, v = (torch.where(mask, x.detach(), 0) for x in (rewards, values))
     by_time: Any = (x.T for x in (r, v, mask.to(r.dtype), torch.zeros_like(r)))
@@ -97,13 +98,13 @@ def policy_loss(
 
 
 def kl_penalty(log_prob: Tensor, log_prob_ref: Tensor, kind: str) -> Tensor:
-    """An estimate of KL(π ‖ π_ref) from tokens that π drew, for the loss: (...) -> (...)
+    """k1 = x, k2 = x²/2, k3 = e^-x - 1 + x with x = log π - log π_ref: (...) each -> (...)
     (eq-kl-penalty).
 
-    With x = log π - log π_ref: "k1" x, "k2" x²/2, "k3" e^-x - 1 + x; "k3+" has the value of k3 and
-    the gradient of k2. The means of k1 and k3 are the KL, but the mean gradient of k1 is 0 and that
-    of k3 belongs to KL(π_ref ‖ π). Only k2's is that of KL(π ‖ π_ref). Raises ValueError for
-    another kind.
+    Estimates of KL(π ‖ π_ref) from tokens that π drew, for the loss. kind: "k1", "k2", "k3", or
+    "k3+", which has the value of k3 and the gradient of k2. The means of k1 and k3 are the KL, but
+    the mean gradient of k1 is 0 and that of k3 belongs to KL(π_ref ‖ π). Only k2's is that of
+    KL(π ‖ π_ref). Raises ValueError for another kind.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")

@@ -51,6 +51,12 @@ def means(way: dict[str, Any], field: str) -> Floats:
     return found
 
 
+def spread(ways: dict[str, Any]) -> float:
+    """How far apart the mean accuracies of the ways are in the end."""
+    found = [float(ends(way).mean()) for way in ways.values()]
+    return max(found) - min(found)
+
+
 def seconds(record: dict[str, Any]) -> Floats:
     """Imitation and GRPO together, seconds of one core (K,)."""
     both = record["teaching"]["seconds"], record["ways"]["grpo"]["seconds"]
@@ -113,17 +119,18 @@ def draw_fooled(others: dict[str, Any]) -> Picture:
     for name, title in (("fooled", "no leash"), ("leashed", "β = 0.05")):
         way = others[name]
         figure, axes = panel(title, (3.4, 2.6))
-        x = middles(np.array(way["score"])[0])
-        draw_band(axes, x, way["score"], RED, "--", "the verifier says")
-        draw_band(axes, x, way["true"], BLUE, "-", "true")
-        axes.set(xlabel="iteration", ylabel="share of samples", ylim=(-0.03, 1.03))
+        said, true = way["score"], way["greedy"]
+        draw_band(axes, middles(np.array(said)[0]), said, RED, "--", "the verifier, in training")
+        draw_band(axes, LOOKS[: len(true[0])], true, BLUE, "-", "the truth, held out")
+        axes.set(xlabel="iteration", ylabel="share of answers", ylim=(-0.03, 1.03))
         axes.legend(loc="center right")
         figures.append(figure)
-    said, true = (np.array(others["fooled"][field])[:, -1].mean() for field in ("score", "true"))
+    says, truth = (means(others["fooled"], field) for field in ("score", "greedy"))
     return as_picture(
         figures,
-        f"Two panels over the iterations. Without a leash the verifier's word rises to {said:.2f}"
-        f" and the truth, after a rise, falls to {true:.2f}. With one both rise together.",
+        "Two panels over the iterations. Without a leash the verifier's word rises to"
+        f" {says[-1]:.2f} and the truth, after a rise to {truth.max():.2f}, falls to"
+        f" {truth[-1]:.2f}. With one both are near 1 in the end.",
     )
 
 

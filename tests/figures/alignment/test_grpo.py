@@ -52,9 +52,12 @@ def test_rloo_weighs_all_prompts_alike_and_grpo_weighs_by_the_deviation():
         assert np.ptp(found["REINFORCE++"]) == 0
     many, inner = exact.weights(grpo.grpo_advantages, 64), slice(19, -19)
     np.testing.assert_allclose(many[inner], 1 / np.sqrt(p * (1 - p))[inner], rtol=0.03)
-    eight = exact.data_weights(8)["GRPO"]
-    assert eight[49] == eight[5:-5].min()
+    few, eight, more = (exact.data_weights(size)["GRPO"] for size in (4, 8, 32))
+    for weights in (few, eight, more):
+        assert weights[49] == weights.min()
     assert eight.max() > 1.3 * eight[49]
+    distance = [np.abs(w - 1 / np.sqrt(p * (1 - p)))[inner].mean() for w in (few, eight, more)]
+    assert distance == sorted(distance, reverse=True)
 
 
 def test_the_constant_of_reinforce_is_that_of_pass_rates_spread_evenly():

@@ -169,13 +169,13 @@ def draw_weights(data: dict[str, Floats], size: int) -> Picture:
     axes.legend(ncols=2, loc="upper center")
     return as_picture(
         figure,
-        "The weight of a prompt over its pass rate. RLOO's is 1 everywhere, Dr. GRPO's a little"
-        " less and REINFORCE++'s flat too; GRPO's is a U, largest for prompts that are nearly"
-        " hopeless or nearly solved, and falls only where most groups are silent.",
+        f"The weight of a prompt over its pass rate, G = {size}. RLOO's is 1 everywhere, Dr. GRPO's"
+        " less and REINFORCE++'s flat too; GRPO's is a U, lowest in the middle, and the nearer to"
+        " the dotted line the more answers there are.",
     )
 
 
-def draw_live(answers: int = 8) -> Picture:
+def draw_live(answers: int = 32) -> Picture:
     """The same for other groups, for a slider."""
     return draw_weights(data_weights(answers), answers)
 

@@ -53,6 +53,7 @@ def draw_aggregation(data: Aggregated) -> Picture:
             axes.bar(x + 0.4 * i - 0.2, y, 0.36, color=colour, hatch=hatch, label=name)
         axes.set_xticks(x, ["token\nmean", "sequence\nmean", "constant"])
         if columns is data.token:
+            axes.set_ylim(0, 0.18)
             axes.legend()
         figures.append(figure)
     return as_picture(
@@ -153,7 +154,7 @@ def draw_pulls(data: Pulls) -> Picture:
     figure, axes = panel("tokens of one good answer", (3.4, 2.6))
     x = np.arange(len(ANSWER))
     for i, (name, y) in enumerate(data.answer.items()):
-        colour, hatch = ((BLUE, ""), (RED, "///"), (GREEN, "..."))[i]
+        colour, hatch = ((BLUE, ""), (RED, "///"), (GREEN, "\\\\\\"))[i]
         axes.bar(x + 0.28 * (i - 1), y, 0.26, color=colour, hatch=hatch, label=name)
     axes.set_xticks(x, [f"{a:g}".replace("-", "−") for a in ANSWER])
     axes.set(xlabel="the token's log ρ", ylabel="weight of ∇log π", ylim=(0, 2))

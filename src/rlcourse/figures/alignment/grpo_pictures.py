@@ -94,8 +94,9 @@ def draw_ways(ways: dict[str, Any]) -> Picture:
         figure, axes = panel(title, (3.5, 2.8))
         for name in names:
             rows = ways[name]["greedy"]
-            draw_band(axes, LOOKS[: len(rows[0])], rows, *CURVES[name], WAYS[name].name)
+            draw_band(axes, range(len(rows[0])), rows, *CURVES[name], WAYS[name].name)
         axes.set(xlabel="iteration", ylabel="likeliest answer is right", ylim=(-0.03, 1.03))
+        axes.set_xticks(range(len(rows[0])), [str(look) for look in LOOKS[: len(rows[0])]])
         axes.legend(loc="lower right")
         figures.append(figure)
     words = ", ".join(f"{WAYS[name].name} {ends(way).mean():.2f}" for name, way in ways.items())

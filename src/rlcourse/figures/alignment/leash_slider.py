@@ -92,8 +92,8 @@ def _moving(data: dict[str, Any], beta: str) -> list[Any]:
     bars = [
         go.Bar(
             x=part.round(3), y=[*rows], orientation="h", xaxis="x2", yaxis="y2", name=name,
-            marker={"color": colour, "opacity": 0.75}, hoverinfo="skip", showlegend=False,
-            text=[f"{100 * x:.0f}% {name}" if x > 0.2 else "" for x in part],
+            marker={"color": colour}, hoverinfo="skip", showlegend=False,
+            text=[f"{100 * x:.0f}% {name}" if x > 0.25 else "" for x in part],
             insidetextanchor="middle", textangle=0, textfont={"color": "white"},
         )
         for part, name, colour in zip(

@@ -253,8 +253,8 @@ def data_hunt(numbered: Callable[[int, int], Tensor]) -> str:
     numbers the groups makes of them."""
     groups = numbered(*HUNTED.shape)
     found = grpo.grpo_advantages(HUNTED.flatten(), groups).view(HUNTED.shape)
-    lines = [f"{'':9} {'rewards':12} advantages"]
+    lines = ["prompt  rewards  advantages"]
     for i, (rewards, advantages) in enumerate(zip(HUNTED.tolist(), found.tolist(), strict=True)):
-        shown = " ".join(f"{a + 0.0:5.2f}" for a in advantages)
-        lines.append(f"prompt {i + 1}  {' '.join(f'{r:.0f}' for r in rewards):12} {shown}")
+        shown = "".join(f"{a + 0.0:6.2f}" for a in advantages)
+        lines.append(f"{i + 1:6}  {''.join(f'{r:.0f}' for r in rewards):7}{shown}")
     return "\n".join(lines)

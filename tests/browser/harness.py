@@ -16,7 +16,7 @@ import http.server
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,14 +138,24 @@ def served(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def violations(page: "Page", within: str | None = None) -> list[str]:
-    """What axe objects to in the page, or in the elements of a CSS selector: "rule: element"."""
+def violations(
+    page: "Page", within: str | None = None, only: Sequence[str] = (), but: Sequence[str] = ()
+) -> list[str]:
+    """What axe objects to in the page, or in the elements of a CSS selector: "rule: element".
+
+    It tries the rules of `only`, or all `but` some. To describe what passes takes it longer than to
+    find what does not: of that it gives one element a rule, and no selectors of elements at all.
+    """
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
         missing("accessibility tests need axe: pip install 'axe-playwright-python>=0.1.4'")
-    # axe would fetch the style sheets once more, by their names as seen from the page
-    found = Axe().run(page, context=within, options={"preload": False}).response["violations"]
+    options: dict[str, Any] = {"resultTypes": ["violations"], "selectors": False}
+    options["preload"] = False  # it would fetch the style sheets once more, by their names there
+    options["rules"] = {rule: {"enabled": False} for rule in but}
+    if only:
+        options["runOnly"] = [*only]
+    found = Axe().run(page, context=within, options=options).response["violations"]
     return [f"{rule['id']}: {node['html'][:150]}" for rule in found for node in rule["nodes"]]
 
 

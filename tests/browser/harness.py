@@ -96,27 +96,36 @@ def complaints() -> Iterator[Complaints]:
     assert not found, "\n".join(found)
 
 
+@contextlib.contextmanager
+def opened(
+    browser: "Browser",
+    complaints: Complaints,
+    width: int = 1280,
+    dark: bool = False,
+    script: bool = True,
+    touch: bool = False,
+) -> "Iterator[Page]":
+    """An empty page, open while the block runs."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if dark else "light",
+        java_script_enabled=script,
+        has_touch=touch,
+    )
+    with contextlib.closing(context):
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        complaints.listen(page)
+        yield page
+
+
 @pytest.fixture
 def new_page(browser: "Browser", complaints: Complaints) -> "Iterator[Callable[..., Page]]":
     """new_page(width=1280, dark=False, script=True, touch=False) opens an empty page."""
     with contextlib.ExitStack() as stack:
-
-        def open_page(
-            width: int = 1280, dark: bool = False, script: bool = True, touch: bool = False
-        ) -> "Page":
-            context = browser.new_context(
-                viewport={"width": width, "height": 900},
-                color_scheme="dark" if dark else "light",
-                java_script_enabled=script,
-                has_touch=touch,
-            )
-            stack.callback(context.close)
-            page = context.new_page()
-            page.set_default_timeout(WAIT)
-            complaints.listen(page)
-            return page
-
-        yield open_page
+        yield lambda *args, **kwargs: stack.enter_context(
+            opened(browser, complaints, *args, **kwargs)
+        )
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -132,10 +132,9 @@ def kto_loss(
     """
     _check.positive("beta", beta)
     z = mismatched.mean().clamp(min=0).detach()
-    sign = torch.where(desirable, 1, -1)
+    x = beta * (log_ratio - z)
     good, bad = log_ratio.new_tensor(weights)
-    weight = torch.where(desirable, good, bad)
-    return weight * torch.sigmoid(-sign * beta * (log_ratio - z))
+    return torch.where(desirable, good, bad) * torch.sigmoid(torch.where(desirable, -x, x))
 
 
 def simpo_loss(chosen: Tensor, rejected: Tensor, beta: float, gamma: float) -> Tensor:

@@ -60,7 +60,7 @@ def best_of_n_policy(log_ref: Tensor, r: Tensor, n: int) -> Tensor:
     )
     own = 1 - below / up_to  # of what isn't better, the share that is equal
     times = torch.where(own > 0, -torch.expm1(n * torch.log1p(-own)) / own, n)
-    return log_ref + (n - 1) * up_to.log() + times.log()
+    return log_ref + torch.xlogy(n - 1, up_to) + times.log()
 
 
 def best_of_n_divergence(n: int) -> float:

@@ -7,6 +7,7 @@ import torch
 from rlcourse.alignment import optimum
 from rlcourse.alignment.reward_model import preference_probability
 from rlcourse.figures.alignment import comparisons as made
+from rlcourse.figures.alignment import estimates, learning, optimised
 from rlcourse.figures.alignment import reward_model as figures
 from rlcourse.results import load
 
@@ -70,6 +71,47 @@ def test_a_model_begins_at_log_two(data):
         assert run["first_loss"] == pytest.approx(np.log(2), abs=1e-4)
 
 
+def test_the_record_is_what_the_code_does_on_half_the_prompts(data):
+    recorded, run = data["sizes"]["3000"][0], made.data_learned()
+    compared = len(made.data_comparisons(3000, 0).chosen.tokens)
+    assert compared == pytest.approx(recorded["compared"], abs=5)
+    assert made.data_judged(run.rewards).accuracy == pytest.approx(recorded["accuracy"], abs=0.02)
+    top = max(optimised.data_optimised(6).curve.gold)
+    assert top == pytest.approx(max(recorded["best_of_n"]["gold"]), abs=0.2)
+
+
+def test_a_few_samples_find_the_right_answer_and_many_an_overrated_one():
+    data = optimised.data_optimised(6)
+    likeliest = {n: optimised.likeliest(data, i, 1)[0] for i, n in enumerate(figures.NS)}
+    assert all(data.right[likeliest[n]] == made.DIGITS for n in (8, 16, 32, 64))
+    (right,) = np.flatnonzero(np.array(data.right) == made.DIGITS)
+    for n in (4096, 65536):
+        assert data.right[likeliest[n]] < made.DIGITS
+        assert data.rewards[likeliest[n]] > data.rewards[right]
+    drawn = optimised.draw_optimised(data)
+    assert [frame.name for frame in drawn.frames] == [str(n) for n in figures.NS]
+    assert len(drawn.layout.meta["alt"]) > 40
+
+
+def test_what_is_hardly_ever_said_may_be_rewarded_more_than_what_is_right():
+    data = optimised.data_seen(6)
+    (right,) = np.flatnonzero(data.right == made.DIGITS)
+    overrated = data.reward > data.reward[right]
+    assert data.right[overrated].max() < made.DIGITS
+    assert overrated.sum() > 20
+    assert np.exp(data.log_ref[overrated]).sum() < 0.1 * np.exp(data.log_ref[right])
+
+
+def test_averaging_over_all_choices_spreads_less_and_errs_no_more():
+    data = estimates.data_estimates(generator=torch.Generator().manual_seed(0))
+    every, one = data.all_choices, data.one_choice
+    assert (every.std(0)[:-1] < one.std(0)[:-1]).all()
+    assert every[:, -1] == pytest.approx(one[:, -1])
+    for found in (every, one):
+        error = found.std(0) / np.sqrt(len(found))
+        assert (abs(found.mean(0) - data.exact) < 4 * error).all()
+
+
 def test_the_quality_of_an_answer_counts_its_right_places():
     prompts = torch.tensor([[3, 1, 2, 10]] * 3)
     answers = torch.tensor([[1, 2, 3, 11], [3, 2, 1, 11], [2, 3, 1, 11]])
@@ -98,10 +140,10 @@ def test_a_curve_of_the_true_rewards_has_proxy_and_gold_alike():
 
 
 def test_strengths_find_the_qualities_if_many_games_are_played():
-    wins, truth = figures.data_strengths(20_000, generator=torch.Generator().manual_seed(3))
+    wins, truth = learning.data_strengths(20_000, generator=torch.Generator().manual_seed(3))
     assert wins.diagonal().tolist() == [0] * 4
     assert (wins + wins.T)[0, 1] == 20_000
-    torch.testing.assert_close(figures.strengths_after(wins, 300), truth, atol=0.06, rtol=0)
+    torch.testing.assert_close(learning.strengths_after(wins, 300), truth, atol=0.06, rtol=0)
 
 
 def test_without_the_log_a_loss_drives_every_majority_to_certainty():
@@ -120,9 +162,9 @@ def test_each_recorded_figure_says_what_it_shows(data):
     for drawn in (
         figures.draw_over_optimisation(data),
         figures.draw_reliability(data["ways"]),
-        figures.draw_losses(made.Learned([0.69] * 30, torch.zeros(1)), 0.45),
-        figures.draw_seen(
-            figures.Seen(np.linspace(-9, 0, 40), np.linspace(1, 2, 40), np.arange(40) % 4)
+        learning.draw_losses(made.Learned([0.69] * 30, torch.zeros(1)), 0.45),
+        optimised.draw_seen(
+            optimised.Seen(np.linspace(-9, 0, 40), np.linspace(1, 2, 40), np.arange(40) % 4)
         ),
     ):
         assert len(drawn.alt) > 40

@@ -62,6 +62,21 @@ def test_what_is_no_answer_has_no_say(rng):
     yield case | {"log_probs": torch.where(case["mask"], case["log_probs"], -FAR)}
 
 
+@sequence_log_probs.check(points=1, gradients=("log_probs",))
+def test_what_the_answer_holds_counts_be_it_certain_or_impossible(rng):
+    """in the answer 0 is a certain token, -inf an impossible one, and NaN an error"""
+    for b, t in ((5, 6), (4, 9)):
+        case = scored(rng, b, t)
+        certain = torch.where(tensor(rng.random((b, t)) < 0.5), case["log_probs"], 0.0)
+        certain[0] = 0.0
+        yield case | {"log_probs": certain}
+    for extreme in (-FAR, -torch.inf, torch.nan):
+        case = scored(rng, 3, int(rng.integers(4, 8)))
+        t = case["mask"][1].int().argmax()
+        case["log_probs"][1, t] = extreme
+        yield case
+
+
 @sequence_log_probs.check(points=1)
 def test_an_empty_answer_is_refused(rng):
     """an answer without a token raises ValueError, also beside others"""
@@ -134,6 +149,38 @@ def gives_the_mean_first(log_probs, mask):
     return SequenceLogProbs(mean, total)
 
 
+@sequence_log_probs.misconception("A token with the log-probability 0 was certain: it counts too.")
+def counts_what_is_not_zero(log_probs, mask):
+    refuse_empty(mask)
+    kept = torch.where(mask, log_probs, 0)
+    return both(kept.sum(1), (kept != 0).sum(1).clamp(min=1))
+
+
+@sequence_log_probs.misconception("A sum of 0 may be a certain answer, no empty one: ask the mask.")
+def takes_certain_answers_for_empty(log_probs, mask):
+    total = torch.where(mask, log_probs, 0).sum(1)
+    if (total == 0).any():
+        raise ValueError("mask")
+    return both(total, mask.sum(1))
+
+
+@sequence_log_probs.misconception("-inf or NaN in the answer itself must be seen: no nan_to_num.")
+def makes_the_impossible_finite(log_probs, mask):
+    refuse_empty(mask)
+    return both((log_probs.nan_to_num() * mask).sum(1), mask.sum(1))
+
+
+@sequence_log_probs.misconception("nansum hides an error of the answer's own: choose by the mask.")
+def hides_an_error(log_probs, mask):
+    refuse_empty(mask)
+    return both(torch.where(mask, log_probs, torch.nan).nansum(1), mask.sum(1))
+
+
+@sequence_log_probs.misconception("An unlikely token is as unlikely as it is: don't clamp.")
+def clamps_unlikely_tokens(log_probs, mask):
+    return dpo.sequence_log_probs(log_probs.clamp(min=-100), mask)
+
+
 @sequence_log_probs.misconception("An empty answer has no mean: raise ValueError.")
 def accepts_an_empty_answer(log_probs, mask):
     return both(torch.where(mask, log_probs, 0).sum(1), mask.sum(1).clamp(min=1))
@@ -170,6 +217,7 @@ def test_the_loss_is_minus_the_log_of_the_labels_probability(rng):
     for n in SIZES:
         yield margins(rng, n)
     yield margins(rng, 4) | {"margin": torch.zeros(4, dtype=torch.float64)}
+    yield margins(rng, 5, size=1.0, beta=float(rng.uniform(1.5, 3)))
 
 
 @dpo_loss.check(points=2, gradients=("margin",))
@@ -300,17 +348,20 @@ ipo_loss = exercise(
 
 @ipo_loss.check(points=2, gradients=("margin",))
 def test_the_loss_is_the_squared_distance_from_the_goal(rng):
-    """the loss is the squared distance of h from 1/(2β), on both sides of it"""
+    """the loss is the squared distance of h from 1/(2β): at it, near and far, on both sides"""
     for n in SIZES:
         case = margins(rng, n)
         yield case | {"margin": case["margin"] + 0.5 / case["beta"]}
         yield margins(rng, n, size=10.0)
+        yield margins(rng, n, size=FAR)
+    yield margins(rng, 4, beta=float(rng.uniform(2e-3, 5e-3)))
+    yield {"margin": tensor([1.0, 2.0, -1.0]), "beta": 0.5}
 
 
 @ipo_loss.check(points=1, gradients=("margin",))
 def test_at_the_start_the_loss_is_one_over_four_beta_squared(rng):
     """where policy and reference agree the loss is 1/(4β²)"""
-    for n, beta in ((3, 0.5), (4, 0.1), (2, float(rng.uniform(0.05, 2)))):
+    for n, beta in ((3, 0.5), (4, 0.1), (2, float(rng.uniform(1.5, 3)))):
         yield {"margin": torch.zeros(n, dtype=torch.float64), "beta": beta}
 
 
@@ -360,6 +411,23 @@ def aims_at_the_other_side(margin, beta):
     return dpo.ipo_loss(-margin, beta)
 
 
+@ipo_loss.misconception("A square has no kink at its goal, but its root has: NaN is its slope.")
+def goes_through_a_root(margin, beta):
+    return dpo.ipo_loss(margin, beta).sqrt() ** 2
+
+
+@ipo_loss.misconception("However far off a margin is, it pulls: a clamped one has no gradient.")
+def clamps_the_margin(margin, beta):
+    return dpo.ipo_loss(margin.clamp(-100, 100), beta)
+
+
+@ipo_loss.misconception("Far from the goal IPO is a square still: Huber's loss turns straight.")
+def turns_straight_far_away(margin, beta):
+    refuse(beta)
+    goal = torch.full_like(margin, 0.5 / beta)
+    return 2 * F.huber_loss(margin, goal, reduction="none", delta=100.0)
+
+
 @ipo_loss.misconception("No goal without a positive β: raise ValueError.")
 def accepts_a_negative_beta(margin, beta):
     return (margin - 1 / (2 * (beta or 1e-9))) ** 2
@@ -404,6 +472,7 @@ def test_good_answers_should_be_above_the_baseline_and_bad_ones_below(rng):
     """1 - σ(β(log-ratio - z)) for desirable answers, and with the sign turned for the others"""
     for n, m in ((6, 4), (3, 5), (8, 2), (5, 7)):
         yield called(rng, n, m, shift=2.0)
+    yield called(rng, 7, 3, shift=1.0, beta=float(rng.uniform(1.1, 2)))
 
 
 @kto_loss.check(points=1, gradients=WATCHED)
@@ -576,10 +645,12 @@ def test_the_chosen_mean_must_lead_by_gamma_in_units_of_the_reward(rng):
 
 @simpo_loss.check(points=1, gradients=PAIR)
 def test_without_gamma_equal_means_cost_log_two(rng):
-    """γ may be 0 and below"""
+    """γ may be 0 and below, and the means may be equal"""
     for n in (3, 5):
         yield priced(rng, n, gamma=0.0)
         yield priced(rng, n, gamma=-float(rng.uniform(0.3, 1)))
+    tie = priced(rng, 4, gamma=0.0)
+    yield tie | {"rejected": tie["chosen"].clone()}
 
 
 @simpo_loss.check(points=1, gradients=PAIR)
@@ -630,6 +701,13 @@ def takes_a_sigmoid_and_a_log(chosen, rejected, beta, gamma):
     return -torch.sigmoid(beta * (chosen - rejected) - gamma).log()
 
 
+@simpo_loss.misconception("max(0, -x) and |x| have no slope at 0: equal means would never part.")
+def rests_where_the_lead_is_right(chosen, rejected, beta, gamma):
+    refuse(beta)
+    x = beta * (chosen - rejected) - gamma
+    return torch.relu(-x) + torch.log1p(torch.exp(-x.abs()))
+
+
 @simpo_loss.misconception("Log-probabilities are compared, not probabilities.")
 def compares_probabilities(chosen, rejected, beta, gamma):
     return dpo.simpo_loss(chosen.exp(), rejected.exp(), beta, gamma)
@@ -676,6 +754,8 @@ def test_the_odds_of_the_chosen_answer_should_be_the_larger(rng):
     """the chosen one's -mean log-probability, and λ times -log σ of the difference of log-odds"""
     for n in SIZES:
         yield means(rng, n, weight=float(rng.uniform(0.3, 2)))
+    tie = means(rng, 4, weight=float(rng.uniform(0.3, 2)))
+    yield tie | {"rejected": tie["chosen"].clone()}
 
 
 @orpo_loss.check(points=1, gradients=PAIR)
@@ -764,6 +844,12 @@ def weighs_the_odds(chosen, rejected, weight):
 @orpo_loss.misconception("σ of a large negative number is 0, its log -inf: use logsigmoid.")
 def takes_the_log_of_the_sigmoid(chosen, rejected, weight):
     return -chosen - weight * torch.sigmoid(odds(chosen) - odds(rejected)).log()
+
+
+@orpo_loss.misconception("max(0, -x) and |x| have no slope at 0: equal odds would never part.")
+def rests_at_equal_odds(chosen, rejected, weight):
+    x = odds(chosen) - odds(rejected)
+    return -chosen + weight * (torch.relu(-x) + torch.log1p(torch.exp(-x.abs())))
 
 
 @orpo_loss.misconception("Both odds learn: the rejected answer's should fall.")

@@ -42,6 +42,8 @@ def test_the_loss_is_minus_the_log_of_the_preference(rng):
     """without a margin the loss is -log σ of the chosen reward less the rejected one"""
     for shape in SHAPES:
         yield pairs(rng, shape)
+    tie = pairs(rng, (4,))
+    yield tie | {"rejected": tie["chosen"].clone()}
 
 
 @pairwise_loss.check(points=1, gradients=BOTH)
@@ -121,6 +123,14 @@ def learns_from_the_chosen_alone(chosen, rejected, margin=0.0):
     return rm.pairwise_loss(chosen, rejected.detach(), margin)
 
 
+@pairwise_loss.misconception(
+    "max(0, -x) and |x| have no slope at 0: two equal rewards would never part. Use logsigmoid."
+)
+def is_flat_at_a_tie(chosen, rejected, margin=0.0):
+    x = chosen - rejected - margin
+    return torch.relu(-x) + torch.log1p(torch.exp(-x.abs()))
+
+
 @pairwise_loss.control
 def by_softplus(chosen, rejected, margin=0.0):
     return F.softplus(rejected - chosen + margin)
@@ -159,6 +169,9 @@ def test_the_reward_stands_at_the_last_token_before_padding(rng):
     """padded on the right, a row's reward stands at its last token, not in the last column"""
     for b, t in ((3, 6), (4, 5), (2, 9), (1, 4)):
         yield rows(rng, b, t, "right")
+    case = rows(rng, 6, 8, "right")
+    last = case["present"].sum(1, keepdim=True) - 1
+    yield case | {"rewards": case["rewards"].scatter(1, last[:5], 0.0)}
 
 
 @last_rewards.check(points=1, gradients=("rewards",))
@@ -255,6 +268,14 @@ def multiplies_by_a_mask(rewards, present):
     return (rewards * (places == last)).sum(1)
 
 
+@last_rewards.misconception("A reward may be 0: the mask says where a row ends, not the rewards.")
+def skips_a_reward_of_zero(rewards, present):
+    refuse_empty(present)
+    places = torch.arange(present.shape[1])
+    last = torch.where(present & (rewards != 0), places, 0).amax(1, keepdim=True)
+    return rewards.gather(1, last)[:, 0]
+
+
 @last_rewards.misconception("A row without a token has no reward: say so, raise ValueError.")
 def accepts_an_empty_row(rewards, present):
     places = torch.arange(present.shape[1])
@@ -321,14 +342,14 @@ def test_nobody_beats_himself(rng):
 @updated_strengths.check(points=1)
 def test_the_scale_of_the_strengths_changes_nothing(rng):
     """strengths far from 1 give the same answer as those with the geometric mean 1"""
-    for n, scale in ((4, 1e6), (3, 1e-6), (5, 30.0)):
+    for n, scale in ((4, 1e6), (3, 1e-6), (5, 30.0), (12, 1e30), (13, 1e-30)):
         case = league(rng, n)
         yield case | {"strengths": case["strengths"] * scale}
 
 
 @updated_strengths.check(points=1)
 def test_an_item_that_never_won_is_refused(rng):
-    """an item without a win, be it on the diagonal, raises ValueError"""
+    """an item without a win, be it on the diagonal, raises ValueError; one without a loss is fine"""
     for n in (3, 5):
         case = league(rng, n)
         wins = case["wins"].clone()
@@ -337,6 +358,9 @@ def test_an_item_that_never_won_is_refused(rng):
         yield case | {"wins": wins + torch.diag(torch.ones(n, dtype=wins.dtype))}
         wins = case["wins"].clone()
         wins[0] = torch.eye(n, dtype=wins.dtype)[1]  # a single win
+        yield case | {"wins": wins}
+        wins = case["wins"].clone()
+        wins[:, int(rng.integers(n))] = 0
         yield case | {"wins": wins}
 
 
@@ -406,6 +430,21 @@ def accepts_items_that_never_won(strengths, wins):
     won = wins * (1 - torch.eye(len(wins), dtype=wins.dtype))
     games = won + won.T
     return centred(won.sum(1) / (games / (strengths[:, None] + strengths)).sum(1))
+
+
+@updated_strengths.misconception("The step of an item that never lost is finite: let it in.")
+def refuses_items_that_never_lost(strengths, wins):
+    met(wins.T)
+    return rm.updated_strengths(strengths, wins)
+
+
+@updated_strengths.misconception(
+    "A product of many strengths overflows or becomes 0: take the mean of their logarithms."
+)
+def takes_the_root_of_a_product(strengths, wins):
+    won, games = met(wins)
+    s = won.sum(1) / (games / (strengths[:, None] + strengths)).sum(1)
+    return s / s.prod() ** (1 / len(s))
 
 
 @updated_strengths.misconception(
@@ -485,10 +524,10 @@ def test_a_boundary_belongs_to_the_bin_above_and_one_to_the_last(rng):
 
 @calibration_error.check(points=1)
 def test_no_bins_and_what_is_no_probability_are_refused(rng):
-    """bins below 1, and probabilities below 0 or above 1, raise ValueError"""
+    """bins below 1, and probabilities below 0, above 1 or NaN, raise ValueError"""
     yield forecasts(rng, 5, 3) | {"bins": 0}
     yield forecasts(rng, 4, 2) | {"bins": -2}
-    for wrong in (-0.2, 1.2, -1e-3, 1.001):
+    for wrong in (-0.2, 1.2, -1e-3, 1.001, math.nan):
         case = forecasts(rng, 6, 4)
         case["probabilities"][int(rng.integers(6))] = wrong
         yield case
@@ -573,6 +612,13 @@ def accepts_any_number(probabilities, outcomes, bins):
     return rm.calibration_error(probabilities.clamp(0, 1), outcomes, bins)
 
 
+@calibration_error.misconception("NaN is neither below 0 nor above 1, and yet no probability.")
+def lets_nan_in(probabilities, outcomes, bins):
+    if bins < 1 or ((probabilities < 0) | (probabilities > 1)).any():
+        raise ValueError("bins or probabilities")
+    return rm.calibration_error(probabilities.nan_to_num(0.5), outcomes, bins)
+
+
 @calibration_error.control
 def bin_by_bin(probabilities, outcomes, bins):
     gaps = [n * abs(float(o - p)) for n, o, p, _ in binned(probabilities, outcomes, bins)]
@@ -623,10 +669,11 @@ def test_a_fair_lot_decides_among_equal_proxies(rng):
 
 
 @best_of_n.check(points=1)
-def test_hundreds_of_samples_overflow_nothing(rng):
-    """hundreds of samples and large n give no overflow, and no 0/0"""
+def test_a_thousand_samples_overflow_nothing(rng):
+    """a thousand samples and large n give no overflow, and no 0/0"""
     for m, n in ((400, 150), (300, 290), (700, 2)):
         yield samples(rng, m, n)
+    yield samples(rng, 1040, 520, ties=True)  # C(M, n) is more than a float can be
 
 
 @best_of_n.check(points=1)

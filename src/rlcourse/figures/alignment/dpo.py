@@ -31,7 +31,7 @@ from rlcourse.language.decoding import generate
 from rlcourse.language.sampling import GREEDY, Sampling
 from rlcourse.language.training import Settings
 from rlcourse.language.transformer import Decoder
-from rlcourse.plot import BLUE, GREEN, GREY, OCHRE, PURPLE, RED, Picture, panel
+from rlcourse.plot import BLUE, GREEN, OCHRE, PURPLE, RED, Picture, panel
 from rlcourse.plot import picture as as_picture
 from rlcourse.tabular.mdp import Floats
 
@@ -116,6 +116,7 @@ def sampled_accuracy(model: Decoder) -> float:
 @cache
 def taught(seed: int = 0) -> Decoder:
     """The model that imitates the teacher, never to be written to."""
+    torch.set_num_threads(1)  # faster for so small a model
     draw = torch.Generator().manual_seed(seed)
     model = sloppy_teacher.taught(DIGITS, generator=draw, settings=TEACHING)
     return model.requires_grad_(False)
@@ -191,7 +192,7 @@ def learn(way: Way, seed: int, settings: Settings = LEARNING) -> tuple[Decoder, 
         generator=torch.Generator().manual_seed(seed + 3),
     )  # fmt: skip
     return model, Run(
-        np.arange(len(greedy)) * float(EVERY), np.array(greedy), *blocks(steps),
+        EVERY * np.arange(len(greedy), dtype=np.float64), np.array(greedy), *blocks(steps),
         sampled_accuracy(model), ordered(model, reference, seed),
     )  # fmt: skip
 
@@ -243,17 +244,31 @@ def table_of_answers(data: Live) -> str:
     return "\n".join(lines)
 
 
+def draw_run(run: Run) -> Picture:
+    """How often pairs are ordered rightly, and the likeliest answer is right, over the steps."""
+    figure, axes = panel("the run on this page", (4.0, 2.6))
+    middle = (run.step[1:] + run.step[:-1]) / 2
+    axes.plot(middle, run.accuracy, "--", color=OCHRE, label="pairs ordered rightly")
+    axes.plot(run.step, run.greedy, color=BLUE, label="likeliest answer is right")
+    axes.set(xlabel="step", ylim=(-0.03, 1.03))
+    axes.legend(loc="lower right")
+    return as_picture(
+        figure,
+        f"Over the steps the share of likeliest answers that are right goes from"
+        f" {run.greedy[0]:.2f} to {run.greedy[-1]:.2f}; nearly all pairs are soon ordered rightly.",
+    )
+
+
 # ------------------------------------------------------------------------------- recorded
 
 
 def recorded_ways() -> dict[str, Any]:
     """Each way with each seed: curves (K, n), and numbers at the end (K,)."""
-    torch.set_num_threads(1)
     runs: dict[str, list[Run]] = {name: [] for name in WAYS}
     for seed in range(SEEDS):
         for name, way in WAYS.items():
             runs[name].append(learn(way, seed)[1])
-            print(seed, name, runs[name][-1].greedy, runs[name][-1].ordered, flush=True)
+            print(seed, name, *runs[name][-1].greedy[[0, -1]], flush=True)
     return {name: together(found) for name, found in runs.items()}
 
 
@@ -265,6 +280,7 @@ def together(runs: list[Run]) -> dict[str, Any]:
 
 RECORDED: dict[str, Callable[[], dict[str, Any]]] = {"ways": recorded_ways}
 RECORDED_MODULES = (
+    "rlcourse.alignment.descent",
     "rlcourse.alignment.dpo",
     "rlcourse.alignment.preference_training",
     "rlcourse.alignment.sloppy_teacher",
@@ -274,6 +290,28 @@ RECORDED_MODULES = (
 def ends(way: dict[str, Any]) -> Floats:
     """The greedy accuracies at the end, (K,), of a recorded way."""
     return np.array(way["greedy"])[:, -1]
+
+
+def labelled(noisy: bool = False) -> list[str]:
+    """The ways that learn from right labels; or those from noisy ones."""
+    return [name for name, way in WAYS.items() if bool(way.noise) == noisy]
+
+
+def range_of_ends(ways: dict[str, Any]) -> tuple[float, float]:
+    """The lowest and the highest greedy accuracy at the end, means over seeds, of right labels."""
+    means = [float(ends(ways[name]).mean()) for name in labelled()]
+    return min(means), max(means)
+
+
+def least_ordered(ways: dict[str, Any], noisy: bool = False) -> float:
+    """The least share of held-out pairs in order, a mean over seeds, of right or noisy labels."""
+    return min(float(np.mean(ways[name]["ordered"])) for name in labelled(noisy))
+
+
+def chosen(way: dict[str, Any]) -> Floats:
+    """log π/π_ref of the chosen over the steps, means over seeds, (n - 1,)."""
+    found: Floats = np.array(way["chosen"]).mean(0)
+    return found
 
 
 # ------------------------------------------------------------------------------- pictures
@@ -295,8 +333,9 @@ def draw_displacement(ways: dict[str, Any]) -> Picture:
             draw_band(axes, ways[name], field, colour, look, WAYS[name].name)
         axes.set(xlabel="step")
         if field == "chosen":
-            axes.legend(fontsize=7.5)
             axes.axhline(0, color="#000000", linewidth=0.6)
+        if field == "accuracy":
+            axes.legend(fontsize=7.5, loc="lower right")
         figures.append(figure)
     words = ", ".join(f"{WAYS[name].name} {ends(ways[name]).mean():.2f}" for name in CURVES)
     return as_picture(
@@ -318,9 +357,9 @@ def draw_band(
     axes.plot(x, y.mean(0), color=colour, linestyle=look, label=label)
 
 
-def draw_family(ways: dict[str, Any]) -> Picture:
+def draw_ends(ways: dict[str, Any]) -> Picture:
     """Greedy accuracy in the end for each loss, each seed a dot."""
-    names = [name for name in WAYS if not WAYS[name].noise]
+    names = labelled()
     figure, axes = panel("likeliest answer is right, after the last step", (4.6, 3.2))
     for row, name in enumerate(names):
         draw_dots(axes, row, ends(ways[name]))
@@ -330,9 +369,31 @@ def draw_family(ways: dict[str, Any]) -> Picture:
     return as_picture(figure, f"Accuracy of the likeliest answer, each seed a dot. {words}.")
 
 
+DOTS = zip("osDv^<>P", (RED, OCHRE, BLUE, GREEN, PURPLE, RED, OCHRE, BLUE), strict=True)
+MARKS = dict(zip(labelled(), DOTS, strict=True))
+
+
+def draw_kept(ways: dict[str, Any]) -> Picture:
+    """Greedy accuracy over log π/π_ref of the chosen, both at the end: a dot a seed."""
+    figure, axes = panel("who keeps the chosen answers", (4.4, 3.2))
+    for name, (mark, colour) in MARKS.items():
+        kept = np.array(ways[name]["chosen"])[:, -1]
+        label = WAYS[name].name.replace(", and SFT", " + SFT")
+        axes.plot(kept, ends(ways[name]), mark, color=colour, alpha=0.8, ms=5, label=label)
+    axes.axvline(0, color="#000000", linewidth=0.6)
+    axes.set(xlabel="chosen: log π/π_ref, last steps", ylabel="likeliest answer is right")
+    axes.legend(fontsize=7, handletextpad=0.1)
+    return as_picture(
+        figure,
+        "Each run a dot: the log-ratio of the chosen answers in the last steps, and how often the"
+        " likeliest answer is right. Where the chosen answers are above the reference, nearly all"
+        " is right; where they are below, half of it at most.",
+    )
+
+
 def draw_noisy(ways: dict[str, Any]) -> Picture:
     """What wrong labels do to three losses: held-out pairs in order, and greedy accuracy."""
-    names, figures = [name for name in WAYS if WAYS[name].noise], []
+    names, figures = labelled(noisy=True), []
     for title, values in (
         ("held-out pairs in order", lambda way: np.array(way["ordered"])),
         ("likeliest answer is right", ends),
@@ -354,5 +415,5 @@ def draw_noisy(ways: dict[str, Any]) -> Picture:
 
 def draw_dots(axes: Any, row: int, values: Floats) -> None:
     """A row of dots, and a bar at their mean."""
-    axes.plot(values, np.full(len(values), row), "o", color=BLUE, alpha=0.6, ms=5)
+    axes.plot(values, np.full(len(values), row), "o", color=BLUE, alpha=0.8, ms=5)
     axes.plot([values.mean()], [row], "|", color=RED, ms=14, mew=2)

@@ -16,7 +16,7 @@ import http.server
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,27 +96,36 @@ def complaints() -> Iterator[Complaints]:
     assert not found, "\n".join(found)
 
 
+@contextlib.contextmanager
+def opened(
+    browser: "Browser",
+    complaints: Complaints,
+    width: int = 1280,
+    dark: bool = False,
+    script: bool = True,
+    touch: bool = False,
+) -> "Iterator[Page]":
+    """An empty page, open while the block runs."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if dark else "light",
+        java_script_enabled=script,
+        has_touch=touch,
+    )
+    with contextlib.closing(context):
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        complaints.listen(page)
+        yield page
+
+
 @pytest.fixture
 def new_page(browser: "Browser", complaints: Complaints) -> "Iterator[Callable[..., Page]]":
     """new_page(width=1280, dark=False, script=True, touch=False) opens an empty page."""
     with contextlib.ExitStack() as stack:
-
-        def open_page(
-            width: int = 1280, dark: bool = False, script: bool = True, touch: bool = False
-        ) -> "Page":
-            context = browser.new_context(
-                viewport={"width": width, "height": 900},
-                color_scheme="dark" if dark else "light",
-                java_script_enabled=script,
-                has_touch=touch,
-            )
-            stack.callback(context.close)
-            page = context.new_page()
-            page.set_default_timeout(WAIT)
-            complaints.listen(page)
-            return page
-
-        yield open_page
+        yield lambda *args, **kwargs: stack.enter_context(
+            opened(browser, complaints, *args, **kwargs)
+        )
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -138,14 +147,24 @@ def served(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def violations(page: "Page", within: str | None = None) -> list[str]:
-    """What axe objects to in the page, or in the elements of a CSS selector: "rule: element"."""
+def violations(
+    page: "Page", within: str | None = None, only: Sequence[str] = (), but: Sequence[str] = ()
+) -> list[str]:
+    """What axe objects to in the page, or in the elements of a CSS selector: "rule: element".
+
+    It tries the rules of `only`, or all `but` some. To describe what passes takes it longer than to
+    find what does not: of that it gives one element a rule, and no selectors of elements at all.
+    """
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
         missing("accessibility tests need axe: pip install 'axe-playwright-python>=0.1.4'")
-    # axe would fetch the style sheets once more, by their names as seen from the page
-    found = Axe().run(page, context=within, options={"preload": False}).response["violations"]
+    options: dict[str, Any] = {"resultTypes": ["violations"], "selectors": False}
+    options["preload"] = False  # it would fetch the style sheets once more, by their names there
+    options["rules"] = {rule: {"enabled": False} for rule in but}
+    if only:
+        options["runOnly"] = [*only]
+    found = Axe().run(page, context=within, options=options).response["violations"]
     return [f"{rule['id']}: {node['html'][:150]}" for rule in found for node in rule["nodes"]]
 
 

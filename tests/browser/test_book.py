@@ -1,10 +1,11 @@
 """The built book in a real browser: narrow and wide, light and dark, offline, and on paper."""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
-from harness import missing, served, violations
+from harness import Complaints, missing, opened, served, violations
 
 from rlcourse.book.site import read_book
 
@@ -14,6 +15,7 @@ CHAPTERS = [page for page in PAGES if page.count("/") == 2]
 WIDTHS, SCHEMES = (375, 1280), ("light", "dark")
 THEMES_OWN = ("label-content-name-mismatch", "region", "color-contrast")
 DOCUTILS_OWN = ("aria-allowed-role", "aria-deprecated-role", "aria-required-children")  # citations
+OURS = ".rlc-picture, .rlc-plotly, .quiz, [data-rlc-playground], .graded"
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +42,42 @@ def settle(page) -> None:
     )
 
 
-@pytest.fixture
-def opened(new_page, address):
-    """opened(name, width, scheme): a page of the book, settled."""
+# ----------------------------------------------- checks of one page in one window, which share it
 
-    def open_page(name: str, width: int = 1280, scheme: str = "light", **options: bool):
-        page = new_page(width=width, dark=scheme == "dark", **options)
+
+@pytest.fixture(scope="module")
+def window(request, browser, address):
+    """A page of the book, settled, and what it complained about."""
+    name, width, scheme = request.param
+    complaints = Complaints()
+    with opened(browser, complaints, width, dark=scheme == "dark") as page:
         page.goto(f"{address}/{name}.html")
         settle(page)
-        return page
-
-    return open_page
+        yield page, complaints
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_loads_without_complaint_and_fits_its_window(opened, name, width, scheme):
-    page = opened(name, width, scheme)
+@pytest.fixture
+def page(window):
+    """The page of the window; the test fails where it has complained since the last test."""
+    page, complaints = window
+    yield page
+    found = [*complaints]
+    complaints.clear()
+    assert not found, "\n".join(found)
+
+
+def shown(pages, widths=WIDTHS, schemes=SCHEMES):
+    """Each page in each window. pytest runs all tests of one window in a row, in their order here:
+    first those that look, then those that change the page.
+    """
+    cases = [*product(pages, widths, schemes)]
+    names = ["-".join(map(str, case)) for case in cases]
+    return pytest.mark.parametrize("window", cases, indirect=True, ids=names)
+
+
+@shown(PAGES)
+def test_a_page_loads_without_complaint_and_fits_its_window(page, request):
+    _, width, scheme = request.node.callspec.params["window"]
     assert page.locator("html").get_attribute("data-theme") == scheme
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("mjx-merror").count() == 0
@@ -68,21 +88,15 @@ def test_a_page_loads_without_complaint_and_fits_its_window(opened, name, width,
     assert raw == 0
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious_of_ours(opened, name, scheme):
-    page = opened(name, 1280, scheme)
-    found = [v for v in violations(page) if not v.startswith(THEMES_OWN + DOCUTILS_OWN)]
-    assert found == []
-    own = ".rlc-picture, .rlc-plotly, .quiz, [data-rlc-playground], .graded"
-    if page.locator(own).count():
-        contrast = [v for v in violations(page, own) if v.startswith("color-contrast")]
-        assert contrast == []
+@shown(PAGES, [1280])
+def test_axe_finds_nothing_serious_of_ours(page):
+    assert violations(page, but=THEMES_OWN + DOCUTILS_OWN) == []
+    if page.locator(OURS).count():
+        assert violations(page, OURS, only=["color-contrast"]) == []
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_every_figure_is_drawn(opened, name):
-    page = opened(name)
+@shown(CHAPTERS, [1280], ["light"])
+def test_every_figure_is_drawn(page):
     page.wait_for_function(
         "[...document.querySelectorAll('.rlc-plotly')].every((e) => e.dataset.ready === '1')"
     )
@@ -98,63 +112,8 @@ def test_every_figure_is_drawn(opened, name):
     assert min(sizes) > 100
 
 
-def test_the_slider_of_the_plotly_figure_acts(opened):
-    page = opened("book/tabular/gridworld")
-    figure = page.locator(".rlc-plotly")
-    figure.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.rlc-plotly').dataset.ready === '1'")
-    before = figure.inner_text()
-    assert "after sweep 4" in before
-    box = figure.locator(".slider-rail-touch-rect").bounding_box()
-    page.mouse.click(box["x"] + box["width"] - 12, box["y"] + box["height"] / 2)
-    page.wait_for_function(
-        "document.querySelector('.rlc-plotly').textContent.includes('after sweep 12')"
-    )
-    assert figure.inner_text() != before
-
-
-def test_the_ring_of_function_approximation_turns_stable_with_its_slider(opened):
-    page = opened("book/deep/function_approximation")
-    figure = page.locator(".rlc-plotly")
-    figure.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.rlc-plotly').dataset.ready === '1'")
-    assert "spirals out" in figure.inner_text()
-    box = figure.locator(".slider-rail-touch-rect").bounding_box()
-    page.mouse.click(box["x"] + 8, box["y"] + box["height"] / 2)
-    page.wait_for_function(
-        "document.querySelector('.rlc-plotly').textContent.includes('on-policy: spirals in')"
-    )
-
-
-def test_a_slider_of_the_playground_acts(opened):
-    page = opened("book/tabular/gridworld")
-    assert page.get_by_text("153 sweeps", exact=True).first.is_visible()
-    slider = page.get_by_role("slider", name="gamma").first
-    slider.focus()
-    slider.press("Home")
-    page.get_by_text("1 sweep", exact=True).first.wait_for()
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_quiz_and_a_solution_open_without_a_script(opened, name):
-    page = opened(name)
-    option = page.locator(".quiz-option").first
-    assert not option.evaluate("(e) => e.open")
-    option.locator("summary").click()
-    assert option.evaluate("(e) => e.open")
-
-
-def test_the_search_finds_bellman(new_page, address):
-    page = new_page()
-    page.goto(f"{address}/search.html?q=Bellman")
-    page.locator("#search-results li a").first.wait_for()
-    links = page.locator("#search-results li a").evaluate_all("(l) => l.map((e) => e.href)")
-    assert any("tabular/gridworld" in link for link in links)
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_page_leads_on_and_lets_its_reader_answer_back(opened, name):
-    page = opened(name)
+@shown(CHAPTERS, [1280], ["light"])
+def test_a_page_leads_on_and_lets_its_reader_answer_back(page):
     text = page.locator("body").inner_text().lower()
     assert "report a problem" in text
     assert page.locator("a.left-prev, a.right-next").count() >= 1
@@ -164,9 +123,16 @@ def test_a_page_leads_on_and_lets_its_reader_answer_back(opened, name):
     assert any("colab.research.google.com" in link and link.endswith(".ipynb") for link in links)
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_page_prints_legibly_from_a_dark_screen(opened, name, tmp_path):
-    page = opened(name, 1280, "dark")
+@shown(CHAPTERS, [1280], ["light"])
+def test_a_quiz_and_a_solution_open_without_a_script(page):
+    option = page.locator(".quiz-option").first
+    assert not option.evaluate("(e) => e.open")
+    option.locator("summary").click()
+    assert option.evaluate("(e) => e.open")
+
+
+@shown(CHAPTERS, [1280], ["dark"])
+def test_a_page_prints_legibly_from_a_dark_screen(page):
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     ink = page.evaluate(
@@ -180,6 +146,67 @@ def test_a_page_prints_legibly_from_a_dark_screen(opened, name, tmp_path):
     assert page.locator(".bd-sidebar-primary").is_hidden()
     pdf = page.pdf(format="A4")
     assert len(pdf) > 50_000
+
+
+# ------------------------------------------------------------------ checks with a page of their own
+
+
+@pytest.fixture
+def new(new_page, address):
+    """new(name): a page of the book, settled."""
+
+    def open_page(name):
+        page = new_page()
+        page.goto(f"{address}/{name}.html")
+        settle(page)
+        return page
+
+    return open_page
+
+
+def test_the_slider_of_the_plotly_figure_acts(new):
+    page = new("book/tabular/gridworld")
+    figure = page.locator(".rlc-plotly")
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.rlc-plotly').dataset.ready === '1'")
+    before = figure.inner_text()
+    assert "after sweep 4" in before
+    box = figure.locator(".slider-rail-touch-rect").bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 12, box["y"] + box["height"] / 2)
+    page.wait_for_function(
+        "document.querySelector('.rlc-plotly').textContent.includes('after sweep 12')"
+    )
+    assert figure.inner_text() != before
+
+
+def test_the_ring_of_function_approximation_turns_stable_with_its_slider(new):
+    page = new("book/deep/function_approximation")
+    figure = page.locator(".rlc-plotly")
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.rlc-plotly').dataset.ready === '1'")
+    assert "spirals out" in figure.inner_text()
+    box = figure.locator(".slider-rail-touch-rect").bounding_box()
+    page.mouse.click(box["x"] + 8, box["y"] + box["height"] / 2)
+    page.wait_for_function(
+        "document.querySelector('.rlc-plotly').textContent.includes('on-policy: spirals in')"
+    )
+
+
+def test_a_slider_of_the_playground_acts(new):
+    page = new("book/tabular/gridworld")
+    assert page.get_by_text("153 sweeps", exact=True).first.is_visible()
+    slider = page.get_by_role("slider", name="gamma").first
+    slider.focus()
+    slider.press("Home")
+    page.get_by_text("1 sweep", exact=True).first.wait_for()
+
+
+def test_the_search_finds_bellman(new_page, address):
+    page = new_page()
+    page.goto(f"{address}/search.html?q=Bellman")
+    page.locator("#search-results li a").first.wait_for()
+    links = page.locator("#search-results li a").evaluate_all("(l) => l.map((e) => e.href)")
+    assert any("tabular/gridworld" in link for link in links)
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -53,6 +53,20 @@ def adding_kernel(x_ptr, y_ptr, BEYOND: tl.constexpr):
     tl.atomic_add(y_ptr + BEYOND, tl.load(x_ptr))
 
 
+@triton.jit
+def integers_kernel(x_ptr, y_ptr):
+    x, y = tl.load(x_ptr), tl.load(x_ptr + 1)
+    tl.store(y_ptr, x + y)
+    tl.store(y_ptr + 1, x - y)
+    tl.store(y_ptr + 2, x * y)
+
+
+def integers(x):
+    y = torch.zeros(3, dtype=x.dtype)
+    integers_kernel[(1,)](x, y)
+    return y
+
+
 def double(x):
     y = torch.empty(x.shape)
     double_kernel[(triton.cdiv(len(x), 4),)](x, y, len(x), BLOCK=4)
@@ -89,6 +103,17 @@ def test_a_kernel_with_a_helper_is_interpreted():
     x = torch.arange(7.0)
     with interpreted():
         assert torch.equal(double(x), 2 * x)
+
+
+@pytest.mark.parametrize("numbers", [(2**31 - 1, 1), (-(2**31), 1), (2**16, 2**15), (-7, 5)])
+def test_an_integer_that_leaves_its_range_comes_back_from_the_other_end(numbers):
+    x, y = numbers
+    wrapped = [(n + 2**31) % 2**32 - 2**31 for n in (x + y, x - y, x * y)]
+    case = torch.tensor(numbers, dtype=torch.int32)
+    with interpreted():
+        assert integers(case).tolist() == wrapped
+    if os.environ.get("TRITON_INTERPRET") == "1":  # so does Triton's own interpreter
+        assert integers(case).tolist() == wrapped
 
 
 def test_a_process_that_compiles_kernels_interprets_them_for_the_judge_alone():

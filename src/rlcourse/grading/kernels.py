@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy as np
 from .addresses import allow, guards
 
 TILE = 1024  # elements of a tile; Triton's own limit is 2^20
+IDLE = "binary_op_sanitize_overflow_impl"  # looks for overflows, and says so in debug mode alone
 Function = Callable[..., Any]
 Change = tuple[Any, str, Any]  # a place, the name of its attribute, a value
 
@@ -63,6 +64,7 @@ def _changes() -> list[Change]:
         (interpreter.InterpretedFunction, "__getitem__", _launcher),
         (jit.JITFunction, "__call__", _call),
         (interpreter.InterpretedFunction, "__call__", _call),
+        (interpreter.interpreter_semantic, IDLE, _nothing),
         *((memory, name, guarded) for name, guarded in guards(memory).items()),
         (sys.modules[tl.core.validate_block_shape.__module__], "TRITON_MAX_TENSOR_NUMEL", TILE),
     ]
@@ -148,7 +150,7 @@ def _run(kernel: Any, grid: Any, /, *args: Any, **kwargs: Any) -> None:
         return args, kwargs
 
     executor._init_args_hst = on_the_host  # what lies on a GPU is copied, and back in the end
-    with _language():
+    with _changed(_language()):
         executor(*args, **kwargs)
 
 
@@ -183,23 +185,35 @@ def _rewritten(fn: Function) -> Function:
     return rewritten
 
 
-@contextmanager
-def _language() -> Iterator[None]:
-    """Put triton.language back as it was: some versions of the interpreter leave their mark."""
+@cache
+def _language() -> list[Change]:
+    """What Triton's interpreter changes in triton.language, the same for each kernel.
+
+    To find it out takes as long as a small kernel. All is back as it was at the end.
+    """
     import triton.language as tl
+    from triton.runtime import interpreter
 
     modules: list[ModuleType] = [tl, tl.core, tl.math]
     classes = {x for m in modules for x in vars(m).values() if isinstance(x, type)}
     places = [*modules, *(c for c in classes if c.__module__.startswith("triton"))]
     before = [(p, dict(vars(p))) for p in places]
-    try:
-        yield
-    finally:
-        for place, names in before:
-            now = dict(vars(place))
-            for name in now.keys() - names.keys():
-                if not isinstance(now[name], ModuleType):  # one that was imported meanwhile
-                    delattr(place, name)
-            for name, x in names.items():
-                if now.get(name, names) is not x:
-                    setattr(place, name, x)
+    interpreter._patch_lang(SimpleNamespace(__globals__={"tl": tl, "core": tl.core}))
+    found = [
+        (place, name, x)
+        for place, names in before
+        for name, x in vars(place).items()
+        if names.get(name, names) is not x and not isinstance(x, ModuleType)  # a late import
+    ]
+    old = dict(before)
+    for place, name, _ in found:
+        if name in old[place]:
+            setattr(place, name, old[place][name])
+        else:
+            delattr(place, name)
+    patched = SimpleNamespace(restore=_nothing)
+    return [*found, (interpreter, "_patch_lang", lambda fn: patched)]
+
+
+def _nothing(*args: Any) -> None:
+    """Instead of what takes long and changes nothing."""

@@ -483,8 +483,8 @@ def some_tiles(q, k, v, block_q, block_k, causal=False):
 def test_no_array_but_the_answer_is_larger_than_a_tile(rng):
     """beside its answer it holds no array that is larger than a tile"""
     d = int(rng.integers(2, 4))
-    yield head(rng, 260, 35 + d, d) | blocks_of(4, 16)
-    yield head(rng, 22, 640 + d, 2 * d) | blocks_of(8, 10, True)
+    yield head(rng, 304, 45 + d, d) | blocks_of(10, 25)
+    yield head(rng, 22, 700 + d, 2 * d) | blocks_of(12, 24, True)
 
 
 def learner(
@@ -977,8 +977,8 @@ def some_tiles_and_gradients(q, k, v, o, lse, do, block_q, block_k, causal=False
 def test_no_array_but_the_gradients_is_larger_than_a_tile(rng):
     """beside the gradients it holds no array that is larger than a tile"""
     d = int(rng.integers(1, 3))
-    yield with_output(rng, head(rng, 300, 55 + d, d), **blocks_of(6, 24))
-    yield with_output(rng, head(rng, 40, 320 + d, d), **blocks_of(20, 8, True))
+    yield with_output(rng, head(rng, 304, 55 + d, d), **blocks_of(10, 30))
+    yield with_output(rng, head(rng, 40, 320 + d, d), **blocks_of(20, 16, True))
 
 
 def learners_gradients(

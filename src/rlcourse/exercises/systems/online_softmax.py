@@ -856,7 +856,7 @@ def believes_that_keys_and_values_match(q, k, v, block):
 def attends_to_one_key_at_a_time(q, k, v, block):
     if len(k) != len(v):
         raise ValueError("k and v differ in length")
-    return fold(q, k, v, 1, good_step)
+    return fold(q, k, v, 1 + len(k) // 100, good_step)  # of thousands, to more: steps take long
 
 
 @attention.control

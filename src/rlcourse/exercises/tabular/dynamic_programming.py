@@ -553,7 +553,7 @@ def stops_when_little_changes(mdp, a, v, gamma, j):
     "Evaluation is truncated: stop after j sweeps, don't solve for v_π."
 )
 def evaluates_to_the_end(mdp, a, v, gamma, j):
-    for _ in range(3000 if j else 0):
+    for _ in range(600 if j else 0):
         v = follows(mdp, a, v, gamma)
     return v
 

@@ -733,7 +733,7 @@ def test_an_answer_without_tokens_has_no_weight_and_is_no_answer(rng):
 
 @token_weights.check(points=1)
 def test_another_way_no_length_and_no_token_are_refused(rng):
-    """another way, a constant without a whole length of at least 1, and no token raise ValueError"""
+    """another way, no whole length of at least 1 for a constant, and no token raise ValueError"""
     for way in ("mean", "Token mean", "sum"):
         yield weighed(ended(rng, 2, 5), way, length=4)
     for length in (None, 0, -3, 2.5):

@@ -26,7 +26,8 @@ def token_weights(mask: Tensor, way: str, length: int | None = None) -> Tensor:
 
     way: "token mean", "sequence mean", or "constant" with a `length` L, such as the longest answer
     allowed. A response without a token that counts has no weight and isn't one of the B. Raises
-    ValueError for another way, a missing length, and where no token counts at all.
+    ValueError for another way, for a constant without a whole length of at least 1, and where no
+    token counts at all.
     """
     if way not in WAYS:
         raise ValueError(f"way must be one of {WAYS}, got {way!r}")

@@ -733,10 +733,10 @@ def test_an_answer_without_tokens_has_no_weight_and_is_no_answer(rng):
 
 @token_weights.check(points=1)
 def test_another_way_no_length_and_no_token_are_refused(rng):
-    """another way, a constant without a length of at least 1, and no token raise ValueError"""
+    """another way, no whole length of at least 1 for a constant, and no token raise ValueError"""
     for way in ("mean", "Token mean", "sum"):
         yield weighed(ended(rng, 2, 5), way, length=4)
-    for length in (None, 0, -3):
+    for length in (None, 0, -3, 2.5):
         yield weighed(ended(rng, 3, 4), "constant", length=length)
     for way in aggregation.WAYS:
         yield weighed(torch.zeros(2, 4, dtype=torch.bool), way, length=3)
@@ -745,8 +745,10 @@ def test_another_way_no_length_and_no_token_are_refused(rng):
 
 def counted(mask, way, length):
     """The tokens, the lengths and the number of answers; refuses what must be refused."""
-    if way not in aggregation.WAYS or not mask.any() or (way == "constant" and (length or 0) < 1):
-        raise ValueError("way, length or mask")
+    if way not in aggregation.WAYS or not mask.any():
+        raise ValueError("way or mask")
+    if way == "constant" and (not isinstance(length, int) or length < 1):
+        raise ValueError("length")
     counts = mask.double()
     lengths = counts.sum(1, keepdim=True)
     return counts, lengths, (lengths > 0).sum()
@@ -835,6 +837,13 @@ def makes_up_a_length(mask, way, length=None):
     return aggregation.token_weights(mask, way, found or mask.shape[1])
 
 
+@token_weights.misconception("Tokens are counted: a length with a fraction raises ValueError.")
+def takes_a_fraction_for_a_length(mask, way, length=None):
+    if isinstance(length, int) or way != "constant" or (length or 0) < 1:
+        return aggregation.token_weights(mask, way, length)
+    return instead(mask, way, 1, constant=lambda c, n, b: c / (b * length))
+
+
 @token_weights.misconception("A way that nobody knows is a slip of the pen: raise ValueError.")
 def takes_any_way_for_a_mean(mask, way, length=None):
     return aggregation.token_weights(mask, way if way in aggregation.WAYS else "token mean", length)
@@ -854,7 +863,7 @@ def row_by_row(mask, way, length=None):
     answers = [n for n in rows if n]
     if not answers or way not in ("token mean", "sequence mean", "constant"):
         raise ValueError("mask or way")
-    if way == "constant" and (length is None or length < 1):
+    if way == "constant" and (length is None or length < 1 or length % 1):
         raise ValueError("length")
     found = torch.zeros(mask.shape, dtype=torch.float64)
     for weights, row, n in zip(found, mask, rows, strict=True):

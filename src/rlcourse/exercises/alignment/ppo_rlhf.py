@@ -515,6 +515,9 @@ def test_what_counts_has_the_mean_zero_and_the_deviation_one(rng):
     for b, r in ((3, 4), (2, 8), (5, 3)):
         yield some(rng, b, r)
     yield some(rng, 2, 6, 12)
+    for b, r in ((3, 5), (4, 6)):
+        case = some(rng, b, r)
+        yield case | {"advantage": case["advantage"] + float(rng.choice([-3e7, 3e7]))}
 
 
 @whitened.check(points=1)
@@ -626,6 +629,16 @@ def only_centres(advantage, mask):
     refuse_nothing(mask)
     x = advantage[mask]
     return placed(advantage, mask, x - x.mean())
+
+
+@whitened.misconception(
+    "Where the mean is large mean Â² and its square are nearly equal: subtract the mean first."
+)
+def subtracts_the_square_of_the_mean(advantage, mask):
+    refuse_nothing(mask)
+    x = advantage[mask]
+    variance = ((x**2).mean() - x.mean() ** 2).clamp(min=0)
+    return placed(advantage, mask, (x - x.mean()) / (variance.sqrt() + 1e-8))
 
 
 @whitened.misconception("Divide by the standard deviation, its square is the variance.")
@@ -761,6 +774,9 @@ def test_a_huge_ratio_of_a_bad_token_costs_no_more_than_the_dual_clip(rng):
         yield moved(rng, x, -rng.uniform(0.2, 3, shape), dual=c)
     yield moved(rng, x, rng.normal(size=shape), dual=c, epsilon_low=low_of(rng))
     yield moved(rng, x + 0.3, -rng.uniform(0.2, 3, shape))
+    c, high = float(rng.uniform(1.05, 1.3)), float(rng.uniform(0.5, 0.9))  # c within the clip
+    x = rng.uniform(math.log(c) + 0.02, math.log(1 + high) - 0.02, 6)
+    yield moved(rng, x, rng.permutation([1.0, -1, 1, 1, -1, 1]), dual=c, epsilon_high=high)
 
 
 @policy_loss.check(points=1, gradients=("log_prob", "log_prob_old", "advantage"))
@@ -870,6 +886,19 @@ def takes_zero_for_none(
 ):
     high = epsilon_high or epsilon_low
     return ppo_rlhf.policy_loss(log_prob, log_prob_old, advantage, epsilon_low, high, dual)
+
+
+@policy_loss.misconception(
+    "The dual clip is for Â < 0: where c is below 1 + ε_high, cutting every ratio at c clips good "
+    "tokens too early."
+)
+def cuts_every_ratio_at_c(
+    log_prob, log_prob_old, advantage, epsilon_low=0.2, epsilon_high=None, dual=None
+):
+    top = log_prob_old.detach() + (math.inf if dual is None else math.log(dual))
+    return ppo_rlhf.policy_loss(
+        torch.minimum(log_prob, top), log_prob_old, advantage, epsilon_low, epsilon_high
+    )
 
 
 @policy_loss.misconception("Nothing bounds a huge ratio where Â < 0: the dual clip is missing.")
@@ -983,9 +1012,9 @@ def loss_by_cases(log_prob, log_prob_old, advantage, epsilon_low=0.2, epsilon_hi
 def as_the_larger_of_two_losses(
     log_prob, log_prob_old, advantage, epsilon_low=0.2, epsilon_high=None, dual=None
 ):
-    """The ratio that costs most, cut at c first: where Â > 0 it is clipped below that anyway."""
+    """The ratio that costs most, where Â < 0 cut at c first."""
     rho, a = torch.exp(log_prob - log_prob_old.detach()), advantage.detach()
-    rho = rho if dual is None else rho.clamp(max=dual)
+    rho = rho if dual is None else torch.where(a < 0, rho.clamp(max=dual), rho)
     top = 1 + (epsilon_low if epsilon_high is None else epsilon_high)
     return torch.maximum(-a * rho, -a * rho.clamp(1 - epsilon_low, top))
 

@@ -1,4 +1,4 @@
-# desk 10352559b382: the hash of what follows. Edit below, and the file is yours.
+# desk 2bd166c66df8: the hash of what follows. Edit below, and the file is yours.
 """Your desk for alignment/grpo. Write the functions, then: rlcourse check grpo"""
 
 import torch
@@ -42,7 +42,8 @@ def token_weights(mask: Tensor, way: str, length: int | None = None) -> Tensor:
 
     way: "token mean", "sequence mean", or "constant" with a `length` L, such as the longest answer
     allowed. A response without a token that counts has no weight and isn't one of the B. Raises
-    ValueError for another way, a missing length, and where no token counts at all.
+    ValueError for another way, for a constant without a whole length of at least 1, and where no
+    token counts at all.
     """
     raise NotImplementedError
 

@@ -97,7 +97,9 @@ def never_learns_to_stop(turns):
     return written(turns, {1})
 
 
-@chat_sample.misconception("The header is written by the template, at inference too: don't learn it.")
+@chat_sample.misconception(
+    "The header is written by the template, at inference too: don't learn it."
+)
 def learns_the_header(turns):
     return written(turns, {0, 1, 2})
 
@@ -114,7 +116,9 @@ def learns_everybody(turns):
     return written(turns, {1, 2}, lambda turns, i: True)
 
 
-@chat_sample.misconception("A tool's output is read, not said: the model must not learn to invent it.")
+@chat_sample.misconception(
+    "A tool's output is read, not said: the model must not learn to invent it."
+)
 def learns_the_tools(turns):
     return written(turns, {1, 2}, lambda turns, i: turns[i].role in ("assistant", "tool"))
 
@@ -139,7 +143,9 @@ def accepts_an_empty_conversation(turns):
         return Sample(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
 
 
-@chat_sample.misconception("The template's `after` belongs into the tokens, though not into the loss.")
+@chat_sample.misconception(
+    "The template's `after` belongs into the tokens, though not into the loss."
+)
 def leaves_out_what_follows_the_end(turns):
     return data.chat_sample([t._replace(after=[]) for t in turns])
 
@@ -210,7 +216,8 @@ def asks_for_the_token_before(tokens, mask):
 
 
 @next_token_targets.misconception(
-    "It is shifted twice: Hugging Face's models shift labels themselves, this function is the shift."
+    "It is shifted twice: Hugging Face's models shift labels themselves, this function is the "
+    "shift."
 )
 def shifts_twice(tokens, mask):
     return Targets(tokens[:, :-2], tokens[:, 2:], mask[:, 2:])
@@ -223,7 +230,9 @@ def rolls_the_labels(tokens, mask):
     return Targets(tokens, tokens.roll(-1, 1), mask.roll(-1, 1))
 
 
-@next_token_targets.misconception("Only tokens that are read *and* asked for: it is one mask, shifted.")
+@next_token_targets.misconception(
+    "Only tokens that are read *and* asked for: it is one mask, shifted."
+)
 def needs_both_tokens(tokens, mask):
     return data.next_token_targets(tokens, mask)._replace(mask=mask[:, :-1] & mask[:, 1:])
 
@@ -434,9 +443,7 @@ def keeps_the_side_named(tokens, limit, mode):
     return data.truncate(tokens, limit, other)
 
 
-@truncate.misconception(
-    "Middle keeps both ends and cuts between them: it doesn't cut at the ends."
-)
+@truncate.misconception("Middle keeps both ends and cuts between them: it doesn't cut at the ends.")
 def keeps_the_middle(tokens, limit, mode):
     if mode != "middle" or len(tokens) <= limit or limit < 1:
         return data.truncate(tokens, limit, mode)
@@ -643,7 +650,7 @@ def row_by_row(lengths, capacity):
     row, offset = [-1] * len(lengths), [-1] * len(lengths)
     rows = []
     for n, i in sorted((-n, i) for i, n in enumerate(lengths)):
-        for b, members in enumerate(rows):
+        for b, members in enumerate(rows):  # noqa: B007, the row where it stops
             used = sum(lengths[j] for j in members)
             if used - n <= capacity:
                 break
@@ -655,7 +662,7 @@ def row_by_row(lengths, capacity):
     return Packing(row, offset)
 
 
-# ------------------------------------------------------------------------------- batches by a budget
+# ------------------------------------------------------------------------------- batch budgets
 
 token_budget_batches = exercise(
     packing.token_budget_batches,

@@ -191,7 +191,9 @@ def row_by_row(log_probs, mask):
     if (mask.sum(1) == 0).any():
         raise ValueError("nothing was answered")
     rows = [x[m] for x, m in zip(log_probs, mask, strict=True)]
-    return SequenceLogProbs(torch.stack([x.sum() for x in rows]), torch.stack([x.mean() for x in rows]))
+    return SequenceLogProbs(
+        torch.stack([x.sum() for x in rows]), torch.stack([x.mean() for x in rows])
+    )
 
 
 # ------------------------------------------------------------------------------- DPO
@@ -208,7 +210,10 @@ dpo_loss = exercise(
 
 
 def margins(rng, n, size=4.0, **more):
-    return {"margin": tensor(size * rng.normal(size=n)), "beta": float(rng.uniform(0.05, 0.9))} | more
+    return {
+        "margin": tensor(size * rng.normal(size=n)),
+        "beta": float(rng.uniform(0.05, 0.9)),
+    } | more
 
 
 @dpo_loss.check(points=2, gradients=("margin",))
@@ -297,7 +302,9 @@ def keeps_the_whole_weight(margin, beta, smoothing=0.0):
     return -F.logsigmoid(x) - smoothing * F.logsigmoid(-x)
 
 
-@dpo_loss.misconception("Label smoothing has a term of its own: TRL's plain sigmoid loss once forgot it.")
+@dpo_loss.misconception(
+    "Label smoothing has a term of its own: TRL's plain sigmoid loss once forgot it."
+)
 def ignores_the_smoothing(margin, beta, smoothing=0.0):
     refuse(beta, smoothing)
     return dpo.dpo_loss(margin, beta)
@@ -739,8 +746,8 @@ def as_a_softplus(chosen, rejected, beta, gamma):
 
 orpo_loss = exercise(
     dpo.orpo_loss,
-    nudge="What are the odds of p, in logarithms? Where does log(1 - p) lose its digits: for p near "
-    "0, or near 1?",
+    nudge="What are the odds of p, in logarithms? Where does log(1 - p) lose its digits: for p "
+    "near 0, or near 1?",
     worked={
         "chosen": torch.tensor([0.5, 0.25], dtype=torch.float64).log(),
         "rejected": torch.tensor([0.25, 0.5], dtype=torch.float64).log(),

@@ -113,12 +113,16 @@ def ignores_the_margin(chosen, rejected, margin=0.0):
     return rm.pairwise_loss(chosen, rejected)
 
 
-@pairwise_loss.misconception("Clamped differences have no gradient: the pairs most wrong teach most.")
+@pairwise_loss.misconception(
+    "Clamped differences have no gradient: the pairs most wrong teach most."
+)
 def clamps_the_difference(chosen, rejected, margin=0.0):
     return -F.logsigmoid((chosen - rejected - margin).clamp(-30, 30))
 
 
-@pairwise_loss.misconception("Both answers learn: the rejected reward must fall too. No detach here.")
+@pairwise_loss.misconception(
+    "Both answers learn: the rejected reward must fall too. No detach here."
+)
 def learns_from_the_chosen_alone(chosen, rejected, margin=0.0):
     return rm.pairwise_loss(chosen, rejected.detach(), margin)
 
@@ -349,7 +353,7 @@ def test_the_scale_of_the_strengths_changes_nothing(rng):
 
 @updated_strengths.check(points=1)
 def test_an_item_that_never_won_is_refused(rng):
-    """an item without a win, be it on the diagonal, raises ValueError; one without a loss is fine"""
+    """an item without a win off the diagonal raises ValueError; one without a loss is fine"""
     for n in (3, 5):
         case = league(rng, n)
         wins = case["wins"].clone()
@@ -375,7 +379,9 @@ def centred(s):
     return s / s.log().mean().exp()
 
 
-@updated_strengths.misconception("Wins are in the rows: sum over columns, i beat j stands at [i, j].")
+@updated_strengths.misconception(
+    "Wins are in the rows: sum over columns, i beat j stands at [i, j]."
+)
 def counts_the_losses(strengths, wins):
     met(wins)
     won, games = met(wins.T)
@@ -394,7 +400,9 @@ def takes_the_share_of_wins(strengths, wins):
     return centred(won.sum(1) / games.sum(1))
 
 
-@updated_strengths.misconception("Only ratios count, so fix the scale: divide by the geometric mean.")
+@updated_strengths.misconception(
+    "Only ratios count, so fix the scale: divide by the geometric mean."
+)
 def leaves_the_scale(strengths, wins):
     won, games = met(wins)
     return won.sum(1) / (games / (strengths[:, None] + strengths)).sum(1)
@@ -425,7 +433,9 @@ def counts_the_diagonal(strengths, wins):
     return centred(wins.sum(1) / (games / (strengths[:, None] + strengths)).sum(1))
 
 
-@updated_strengths.misconception("An item that never won has no likeliest strength: raise ValueError.")
+@updated_strengths.misconception(
+    "An item that never won has no likeliest strength: raise ValueError."
+)
 def accepts_items_that_never_won(strengths, wins):
     won = wins * (1 - torch.eye(len(wins), dtype=wins.dtype))
     games = won + won.T
@@ -559,10 +569,14 @@ def averages_over_all_bins(probabilities, outcomes, bins):
 
 @calibration_error.misconception("The worst bin alone is the maximum calibration error.")
 def takes_the_worst_bin(probabilities, outcomes, bins):
-    return torch.stack([(o - p).abs() for _, o, p, _ in binned(probabilities, outcomes, bins)]).max()
+    return torch.stack(
+        [(o - p).abs() for _, o, p, _ in binned(probabilities, outcomes, bins)]
+    ).max()
 
 
-@calibration_error.misconception("Compare with the mean probability of the bin, not with its middle.")
+@calibration_error.misconception(
+    "Compare with the mean probability of the bin, not with its middle."
+)
 def compares_with_the_middle(probabilities, outcomes, bins):
     gaps = [
         n * (o - (b + 0.5) / bins).abs() for n, o, p, b in binned(probabilities, outcomes, bins)

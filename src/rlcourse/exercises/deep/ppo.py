@@ -788,7 +788,13 @@ def test_the_natural_step_solves_with_the_fisher_matrix(rng):
 @natural_step.check(points=1)
 def test_the_natural_step_has_the_length_that_was_asked_for(rng):
     """½ xᵀ F x is δ, however large the gradient"""
-    for d, size, delta in ((3, 100.0, 0.5), (4, 0.01, 0.01), (2, FAR, 1e-3), (1, 3.0, 2), (5, 1e-6, 0.1)):
+    for d, size, delta in (
+        (3, 100.0, 0.5),
+        (4, 0.01, 0.01),
+        (2, FAR, 1e-3),
+        (1, 3.0, 2),
+        (5, 1e-6, 0.1),
+    ):
         yield steep(rng, d, size=size, delta=delta)
 
 

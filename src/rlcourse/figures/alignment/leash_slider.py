@@ -66,7 +66,7 @@ def draw_leash(data: dict[str, Any], shown: str = "0.3") -> go.Figure:
     )  # fmt: skip
     active = [*runs].index(shown)
     return with_slider(
-        figure, active, "price of a nat: β = ", top=40, color=GREY, ticklen=4,
+        figure, active, "price of a nat: β = ", top=40, ticklen=4,
         font={"size": 1, "color": "rgba(0,0,0,0)"},
     )  # fmt: skip
 

@@ -89,5 +89,7 @@ def pip(python: Path, *arguments: str | Path) -> None:
 
 
 def _environment() -> dict[str, str]:
+    """That of a reader; with as many at once as there are cores, each has one thread."""
     hidden = {"PYTHONPATH", "PYTHONHOME", "RLCOURSE_BOOK", "VIRTUAL_ENV"}
-    return {key: value for key, value in os.environ.items() if key not in hidden}
+    known = {key: value for key, value in os.environ.items() if key not in hidden}
+    return {"OMP_NUM_THREADS": "1"} | known

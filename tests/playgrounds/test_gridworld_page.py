@@ -131,16 +131,19 @@ def test_no_route_is_drawn_while_values_are_tied(load):
 
 def test_run_plays_from_the_start_and_pauses(load):
     page = load(GridWorldPlayground(gamma=0.3))
+    before = state(page)["sweep"]
     page.get_by_role("button", name="Run").click()
-    assert state(page)["sweep"] == 0
+    assert state(page)["sweep"] < before
     page.wait_for_function(
-        "document.querySelector('[data-rlc-playground]').playground.state().sweep == 2"
+        "document.querySelector('[data-rlc-playground]').playground.state().sweep >= 2"
     )
     page.get_by_role("button", name="Pause").click()
     assert page.get_by_role("button", name="Run").is_visible()
+    paused = state(page)["sweep"]  # a busy machine may have gone on meanwhile
+    assert 2 <= paused <= before
     page.get_by_role("button", name="Step").click()
     page.get_by_role("button", name="Back").click()
-    assert state(page)["sweep"] == 2
+    assert state(page)["sweep"] == paused
 
 
 def test_the_chart_is_a_scrubber_too(load):

@@ -229,10 +229,11 @@ def test_steps_are_taken_from_the_keyboard(load):
 
 def test_run_plays_from_the_start_and_pauses(load):
     page = load(DynamicProgrammingPlayground())
+    before = state(page)["step"]
     page.get_by_role("button", name="Run").click()
-    assert state(page)["step"] == 0
+    assert state(page)["step"] < before
     page.wait_for_function(
-        "document.querySelector('[data-rlc-playground]').playground.state().step == 2"
+        "document.querySelector('[data-rlc-playground]').playground.state().step >= 2"
     )
     page.get_by_role("button", name="Pause").click()
     assert page.get_by_role("button", name="Run").is_visible()

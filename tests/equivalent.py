@@ -100,6 +100,8 @@ ONE_LENGTH = "both have a row for each token"
 OVERWRITTEN = "every element is overwritten"
 UNFOLLOWED = "nothing follows the last token: zeros of any form"
 MASKED = "tokens of tools are passed with a mask, and with 0 for their value"
+NO_END = "an answer is one episode that nothing ends within: its flags are all 0"
+GIVEN = "the mask is always given"
 ACROSS_TOOLS = {  # of rlcourse.deep.generalized_advantage, as token_advantages calls it
     "next_values: 0 * v  ->  0 / v": OVERWRITTEN,
     "next_values: 0  ->  1  in  found = 0 * v": OVERWRITTEN,
@@ -118,6 +120,28 @@ ACROSS_TOOLS = {  # of rlcourse.deep.generalized_advantage, as token_advantages 
     "next_values: 1  ->  2  in  counts = 1 if mask is None else mask[t]": MASKED,
     "next_values: 1  ->  0  in  counts = 1 if mask is None else mask[t]": MASKED,
     "next_values: counts * v[t]  ->  v[t]": MASKED,
+    "generalized_advantage: gamma * lam * (1 - terminated) * (1 - truncated)  ->  "
+    "gamma * lam * (1 - terminated) / (1 - truncated)": NO_END,
+    "generalized_advantage: gamma * lam * (1 - terminated) * (1 - truncated)  ->  "
+    "gamma * lam * (1 - terminated)": NO_END,
+    "generalized_advantage: gamma * lam * (1 - terminated)  ->  gamma * lam / (1 - terminated)": (
+        NO_END
+    ),
+    "generalized_advantage: gamma * lam * (1 - terminated)  ->  gamma * lam": NO_END,
+    "generalized_advantage: 1 - terminated  ->  1 + terminated": NO_END,
+    "generalized_advantage: 1 - terminated  ->  1": NO_END,
+    "generalized_advantage: 1 - truncated  ->  1 + truncated": NO_END,
+    "generalized_advantage: 1 - truncated  ->  1": NO_END,
+    "generalized_advantage: truncated  ->  terminated": NO_END,
+    "generalized_advantage: decay[t]  ->  decay[t - 1]": NO_END,
+    "td_target: gamma * (1 - terminated)  ->  gamma / (1 - terminated)": NO_END,
+    "td_target: gamma * (1 - terminated)  ->  gamma": NO_END,
+    "td_target: 1 - terminated  ->  1 + terminated": NO_END,
+    "td_target: 1 - terminated  ->  1": NO_END,
+    "generalized_advantage: 1 if mask is None else mask[t]  ->  mask[t]": GIVEN,
+    "generalized_advantage: mask  ->  lam  in  counts = 1 if mask is None else mask[t]": GIVEN,
+    "generalized_advantage: 1  ->  2  in  counts = 1 if mask is None else mask[t]": GIVEN,
+    "generalized_advantage: 1  ->  0  in  counts = 1 if mask is None else mask[t]": GIVEN,
 }
 SAME_GROUP = "to be of one group is symmetric"
 GROUP_MEANS = {  # of rlcourse.alignment.grpo

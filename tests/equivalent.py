@@ -102,7 +102,7 @@ UNFOLLOWED = "nothing follows the last token: zeros of any form"
 MASKED = "tokens of tools are passed with a mask, and with 0 for their value"
 NO_END = "an answer is one episode that nothing ends within: its flags are all 0"
 GIVEN = "the mask is always given"
-ACROSS_TOOLS = {  # of rlcourse.deep.generalized_advantage, as token_advantages calls it
+ACROSS_TOOLS = {  # of generalized_advantage and what it calls, as token_advantages does
     "next_values: 0 * v  ->  0 / v": OVERWRITTEN,
     "next_values: 0  ->  1  in  found = 0 * v": OVERWRITTEN,
     "next_values: 0  ->  -1  in  found = 0 * v": OVERWRITTEN,

@@ -12,8 +12,7 @@ import torch
 
 from rlcourse.alignment import ppo_rlhf
 from rlcourse.alignment.ppo_rlhf import TokenAdvantages
-from rlcourse.deep.generalized_advantage import next_values
-from rlcourse.exercises.deep import actor_critic
+from rlcourse.deep.generalized_advantage import generalized_advantage, next_values
 from rlcourse.exercises.deep.policy_gradient import tensor
 from rlcourse.exercises.deep.ppo import inside, outside
 from rlcourse.grading import exercise
@@ -484,8 +483,7 @@ def with_an_end_at_the_last(rewards, values, mask, gamma, lam):
     r, v = clean(rewards, values, mask)
     ends, counts = last(mask).to(r.dtype).T, mask.to(r.dtype).T
     after = next_values(v.T, v[:, -1], counts)
-    of_control = actor_critic.generalized_advantage.reference
-    found = of_control(r.T, v.T, after, ends, 0 * ends, gamma, lam, counts)
+    found = generalized_advantage(r.T, v.T, after, ends, 0 * ends, gamma, lam, counts)
     return both(found.T, v)
 
 

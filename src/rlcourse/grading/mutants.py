@@ -2,8 +2,8 @@
 
 What the learner must write is the reference and every function of rlcourse that it calls, private
 helpers and public ones of this or another module, recursively. All of them are mutated, one slip
-at a time, but for the `spared`: functions graded by an exercise of their own, and those of modules
-that are tested elsewhere. Each mutant is a reference whose helpers are bound to it. A kernel of
+at a time, but for the `spared`: other functions graded in the same topic, and those of modules that
+are tested elsewhere. Each mutant is a reference whose helpers are bound to it. A kernel of
 Triton is such a helper; it is made a kernel again.
 """
 

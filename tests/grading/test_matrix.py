@@ -31,6 +31,12 @@ def test_a_section_shows_which_check_catches_which_misconception():
     assert "with a loop" in text
 
 
+def test_a_sentence_that_begins_with_a_symbol_keeps_it():
+    found = FOUND._replace(sentences=["λ = 0 is the TD error", "k1 may be negative"])
+    text = matrix.section(found, KNOWN)
+    assert "1. λ = 0 is the TD error (2 points)\n2. k1 may be negative (1 point)\n" in text
+
+
 def test_a_section_gives_the_reason_of_each_equivalent_mutant():
     assert "- `move: 0  ->  -1`: an axis of size 1\n" in matrix.section(FOUND, KNOWN)
     assert "admonition" not in matrix.section(FOUND, Reviewed({}, {}, {}))

@@ -105,7 +105,9 @@ def _words(name: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".")
+    first = text.partition(" ")[0]
+    symbol = not first.isascii() or any(c.isdigit() for c in first)  # Λ isn't λ
+    return (text if symbol else text[:1].upper() + text[1:]).rstrip(".")
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from .online_softmax import OnlineSoftmaxPlayground
 from .ppo import PPOPlayground
 from .stochastic_approximation import StochasticApproximationPlayground
 from .temporal_difference import TemporalDifferencePlayground
+from .zero import ZeROPlayground
 
 __all__ = [
     "ActorCriticPlayground",
@@ -26,5 +27,6 @@ __all__ = [
     "Playground",
     "StochasticApproximationPlayground",
     "TemporalDifferencePlayground",
+    "ZeROPlayground",
     "bundle",
 ]

@@ -1,6 +1,7 @@
 """Parameters by name, shape and number against Hugging Face's models."""
 
 import json
+import random
 
 import pytest
 import torch
@@ -71,6 +72,13 @@ CASES = {  # what it shows -> model_type and keys
     ),
     "deepseek_v3, experts everywhere": ("deepseek_v3", {**LATENT, "first_k_dense_replace": 0}),
 }
+USUAL = {"n_head": "num_attention_heads", "n_embd": "hidden_size"}
+FREE = {
+    "vocab_size", "intermediate_size", "num_hidden_layers", "n_positions", "n_layer", "n_inner",
+    "num_experts", "num_local_experts", "moe_intermediate_size", "shared_expert_intermediate_size",
+    "n_shared_experts", "first_k_dense_replace", "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim",
+    "v_head_dim",
+}  # fmt: skip
 BUFFER = "e_score_correction_bias"  # saved, but no gradient reaches it
 every_case = pytest.mark.parametrize(("family", "keys"), CASES.values(), ids=CASES)
 with_experts = pytest.mark.parametrize(
@@ -108,6 +116,21 @@ def test_well_known_models_have_as_many_parameters_as_the_peer_builds(name):
     with torch.device("meta"):
         model = peer(about["model_type"], {k: v for k, v in about.items() if k != "model_type"})
     assert count(about).total == sum(p.numel() for p in model.parameters())
+
+
+@every_case
+def test_totals_agree_for_sizes_drawn_at_random(family, keys):
+    rng = random.Random(0)
+    for _ in range(4):
+        drawn = {k: v + rng.randrange(9) if k in FREE and v else v for k, v in keys.items()}
+        more, wider = rng.randint(1, 2), rng.randint(1, 3)
+        for key, times in {"n_head": more, "n_embd": more * wider}.items():
+            key = key if family == "gpt2" else USUAL[key]
+            drawn[key] = times * keys[key]
+        with torch.device("meta"):
+            model = peer(family, drawn)
+        expected = sum(p.numel() for p in model.parameters())
+        assert count({"model_type": family, **drawn}).total == expected, drawn
 
 
 @with_experts

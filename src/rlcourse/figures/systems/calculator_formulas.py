@@ -17,7 +17,7 @@ SOURCES = {
 
 
 def accelerate_adam(fp32_model: int, dtype: str) -> int:
-    """ "Training using Adam": the largest of four moments that `estimate_training_usage` lists."""
+    """Its "Training using Adam", the largest of four moments in `estimate_training_usage`."""
     if dtype == "float32":
         return max(fp32_model, fp32_model, 2 * fp32_model, 4 * fp32_model)
     return max(fp32_model, fp32_model + fp32_model // 2, 2 * fp32_model, 2 * fp32_model)

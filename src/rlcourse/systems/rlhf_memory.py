@@ -26,6 +26,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from rlcourse._check import positive_integer
+from rlcourse.systems.model_configs import Config, size
 from rlcourse.systems.parameter_counts import count, kv_per_token
 from rlcourse.systems.zero import RECIPES, Recipe, States, states
 
@@ -73,7 +74,7 @@ class Rlhf(NamedTuple):
 
 
 def rlhf(
-    config: Mapping[str, Any], cached_tokens: int, models: Collection[str] = MODELS, **options: Any
+    config: Config, cached_tokens: int, models: Collection[str] = MODELS, **options: Any
 ) -> Rlhf:
     """All models of one size, from a config.json; options: the other fields of `Rlhf`.
 
@@ -81,8 +82,7 @@ def rlhf(
     language model's. models: those that take part. Errors: `parameter_counts.count`'s.
     """
     counts = count(config)
-    width = config["n_embd" if config["model_type"] == "gpt2" else "hidden_size"]
-    scalar = counts.total - counts.head + width
+    scalar = counts.total - counts.head + size(config, "hidden_size")
     sizes = {m: scalar if m in ("critic", "reward") else counts.total for m in models}
     return Rlhf(sizes, kv_per_token(config), cached_tokens, **options)
 

@@ -26,49 +26,32 @@ from rlcourse.systems.activations import Entry, Length, Size, symbols, total
 
 POLICIES = ("all", "selective", "full")
 ATTENTIONS = ("sdpa", "explicit")
-
 B, N, C, H, G, D, F, V = symbols("B N C H G D F V")
 
 
 class Sizes(Protocol):
-    """What is read of a `language.config.Config`."""
+    """What is read of a `language.config.Config`: a read-only V, C, H, G, D, F and a switch."""
 
     @property
-    def vocabulary(self) -> int:
-        """V."""
-
+    def vocabulary(self) -> int: ...
     @property
-    def width(self) -> int:
-        """C."""
-
+    def width(self) -> int: ...
     @property
-    def heads(self) -> int:
-        """H."""
-
+    def heads(self) -> int: ...
     @property
-    def kv_heads(self) -> int:
-        """G."""
-
+    def kv_heads(self) -> int: ...
     @property
-    def head_dim(self) -> int:
-        """D."""
-
+    def head_dim(self) -> int: ...
     @property
-    def hidden(self) -> int:
-        """F."""
-
+    def hidden(self) -> int: ...
     @property
-    def qk_norm(self) -> bool:
-        """Whether queries and keys are normed."""
+    def qk_norm(self) -> bool: ...
 
 
 def layer_ledger(
-    config: Sizes,
-    element: int = 4,
-    policy: str = "all",
-    attention: str = "sdpa",
+    config: Sizes, element: int = 4, policy: str = "all", attention: str = "sdpa",
     one_token: bool = False,
-) -> list[Entry]:
+) -> list[Entry]:  # fmt: skip
     """The tensors that one layer saves, in the order in which it saves them.
 
     element: bytes of a number; attention: "sdpa" is PyTorch's, "explicit" `grouped_attention` with
@@ -78,13 +61,14 @@ def layer_ledger(
     _known(element, policy, attention)
     if policy == "full":
         return [Entry("checkpoint", "x", (B, N, C), element)]
-    core = _explicit(element)
-    if attention == "sdpa":
-        core = _sdpa(element, copied=config.qk_norm and config.heads > 1 and not one_token)
     if policy == "selective":
         core = _recomputed(element)
-    qk_norms = [*_norm("q norm", "q", (B, H, N), D, element)]
-    qk_norms += [*_norm("k norm", "k", (B, G, N), D, element)]
+    elif attention == "explicit":
+        core = _explicit(element)
+    else:
+        core = _sdpa(element, copied=config.qk_norm and config.heads > 1 and not one_token)
+    qk_norms = _norm("q norm", "q", (B, H, N), D, element)
+    qk_norms += _norm("k norm", "k", (B, G, N), D, element)
     return [
         *_norm("input norm", "x", (B, N), C, element),
         Entry("q projection", "normed", (B, N, C), element),
@@ -99,14 +83,14 @@ def layer_ledger(
 
 def _known(element: int, policy: str, attention: str) -> None:
     allowed = dict(element=(2, 4, 8), policy=POLICIES, attention=ATTENTIONS)
-    for name, value in dict(element=element, policy=policy, attention=attention).items():
-        if value not in allowed[name]:
-            words = ", ".join(map(str, allowed[name]))
+    for (name, known), value in zip(allowed.items(), (element, policy, attention), strict=True):
+        if value not in known:
+            words = ", ".join(map(str, known))
             raise ValueError(f"{name} must be one of {words}, got {value!r}")
 
 
 def _norm(op: str, of: str, rows: tuple[Length, ...], size: Length, element: int) -> list[Entry]:
-    """Of float32 the input itself is saved, of 16 bits a copy in float32."""
+    """In float32 the input itself is saved, in 16 bits a copy of it in float32."""
     wide = max(4, element)
     return [
         Entry(op, of, (*rows, size), wide),
@@ -116,10 +100,7 @@ def _norm(op: str, of: str, rows: tuple[Length, ...], size: Length, element: int
 
 
 def _sdpa(element: int, copied: bool) -> list[Entry]:
-    """Logarithms are in float32 at least. The output is laid out as the queries are.
-
-    That is token by token, as the projection reads it, and otherwise after a norm of queries.
-    """
+    """The output lies as the queries do: as its projection reads it, unless they were normed."""
     return [
         Entry("attention", "turned k", (B, G, N, D), element),
         Entry("attention", "turned q", (B, H, N, D), element),
@@ -189,18 +170,13 @@ def coefficients(
 ) -> dict[tuple[int, int], int]:
     """Bytes that a layer saves of two tokens or more: {(i, j): k} stands for the sum of k Bⁱ Nʲ."""
     size = total(layer_ledger(config, element, policy, attention)).at(**_numbers(config))
-    powers = [(dict(monomial), k) for monomial, k in size.terms.items()]
-    return {(e.get("B", 0), e.get("N", 0)): int(k) for e, k in powers}
+    return {(dict(m).get("B", 0), dict(m).get("N", 0)): int(k) for m, k in size.terms.items()}
 
 
 def layer_bytes(
-    config: Sizes,
-    batch: int,
-    tokens: int,
-    element: int = 4,
-    policy: str = "all",
+    config: Sizes, batch: int, tokens: int, element: int = 4, policy: str = "all",
     attention: str = "sdpa",
-) -> int:
+) -> int:  # fmt: skip
     """Bytes that one layer saves. ValueError for sizes below 1, and as in `layer_ledger`."""
     b, n = positive_integer("batch", batch), positive_integer("tokens", tokens)
     ledger = layer_ledger(config, element, policy, attention, one_token=n == 1)
@@ -216,8 +192,7 @@ def ends_bytes(config: Sizes, batch: int, tokens: int, element: int = 4) -> dict
     sums: dict[str, Size] = {}
     for entry in ends_ledger(element, copied=b > 1 and n > 1):
         sums[entry.op] = sums.get(entry.op, Size({})) + entry.bytes
-    numbers = _numbers(config) | dict(B=b, N=n)
-    return {op: int(size.at(**numbers)) for op, size in sums.items()}
+    return {op: int(size.at(**_numbers(config), B=b, N=n)) for op, size in sums.items()}
 
 
 def _numbers(config: Sizes) -> dict[str, int]:

@@ -76,8 +76,9 @@ def state_bytes(
 
     weights w, gradients g, optimizer k: bytes per parameter (master weights count as the
     optimizer's). The flat cut, padding included: each rank holds the same. ValueError unless
-    parameters and ranks are at least 1 and stage is one of 0 to 3.
+    parameters and ranks are at least 1, stage is one of 0 to 3 and no number of bytes is negative.
     """
+    _not_negative(weights=weights, gradients=gradients, optimizer=optimizer)
     share = -(-positive_integer("parameters", parameters) // positive_integer("ranks", ranks))
     n1, n2, n3 = (share if _stage(stage) >= first else parameters for first in (1, 2, 3))
     return weights * n3 + gradients * n2 + optimizer * n1
@@ -109,7 +110,10 @@ def shares(shapes: Sequence[Sequence[int]], ranks: int, cut: str = "flat") -> li
 
 
 def rows_of(rows: int, ranks: int) -> list[int]:
-    """⌈rows/W⌉ rows to one rank after another, while there are any: the last ranks may get none."""
+    """⌈rows/W⌉ rows to one rank after another, while there are any  (as `torch.chunk` deals them).
+
+    One number for each rank: the last ones may get 0. ValueError unless both are at least 1.
+    """
     share = -(-positive_integer("rows", rows) // positive_integer("ranks", ranks))
     return [min(share, max(0, rows - rank * share)) for rank in range(ranks)]
 
@@ -129,9 +133,7 @@ def states(
     LoRA, say); they are cut by themselves. Errors: those of `shares`; ValueError for another stage,
     a negative number of bytes.
     """
-    for name, size in recipe._asdict().items():
-        if size < 0:
-            raise ValueError(f"recipe.{name} must not be negative, got {size}")
+    _not_negative(**{f"recipe.{name}": size for name, size in recipe._asdict().items()})
     whole, mine = [sum(map(prod, shapes))] * ranks, shares(shapes, ranks, cut)
     n1, n2, n3 = (mine if _stage(stage) >= first else whole for first in (1, 2, 3))
     still = [sum(map(prod, frozen))] * ranks if stage < 3 else shares(frozen, ranks, cut)
@@ -149,6 +151,12 @@ def states(
 def _constants(elements: int, block: int) -> int:
     """Bytes of the float32 constants of two 8-bit moments, one per block."""
     return 2 * 4 * ceil(elements / block) if block else 0
+
+
+def _not_negative(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 0:
+            raise ValueError(f"{name} must not be negative, got {size}")
 
 
 def _stage(stage: int) -> int:
@@ -171,16 +179,26 @@ def sent_bytes(collective: str, payload: int, ranks: int) -> int:
     return rounds[collective] * (ranks - 1) * share
 
 
-def kv_cache_bytes(tokens: int, layers: int, kv_heads: int, head_dim: int, element: int = 2) -> int:
+def kv_cache_bytes(
+    tokens: int,
+    layers: int,
+    kv_heads: int,
+    head_dim: int,
+    element: int = 2,
+    heads: int | None = None,
+) -> int:
     """2 · tokens · layers · kv_heads · head_dim · element: keys and values  (eq-kv-cache).
 
-    kv_heads: heads of keys, fewer than heads of queries where they are grouped; element: bytes of
-    a number. ValueError unless all are at least 1.
+    kv_heads: heads of keys, each for a group of queries; heads: those of queries, to be checked;
+    element: bytes of a number. ValueError unless all are at least 1 and kv_heads divides heads.
     """
     sizes = dict(
         tokens=tokens, layers=layers, kv_heads=kv_heads, head_dim=head_dim, element=element
     )
-    return 2 * prod(positive_integer(name, size) for name, size in sizes.items())
+    numbers = prod(positive_integer(name, size) for name, size in sizes.items())
+    if heads is not None and positive_integer("heads", heads) % kv_heads:
+        raise ValueError(f"heads must be a multiple of kv_heads = {kv_heads}, got {heads}")
+    return 2 * numbers
 
 
 def layer_activations(
@@ -221,8 +239,10 @@ def step_peak(layers: int, weights: int, gradients: int, activations: int, kept:
     Each layer has w bytes of weights, k of what is always kept (moments), saves a in the forward
     pass and gets g of gradients. Backwards, from the last layer to the first, a layer's g appears
     before its a goes: i layers of activations stand beside L − i + 1 of gradients, and the sum is
-    largest at one of the ends  (eq-step-peak). ValueError unless layers is at least 1.
+    largest at one of the ends  (eq-step-peak). ValueError unless layers is at least 1, and where
+    a number of bytes is negative.
     """
     positive_integer("layers", layers)
+    _not_negative(weights=weights, gradients=gradients, activations=activations, kept=kept)
     most = max(layers * activations + gradients, activations + layers * gradients)
     return layers * (weights + kept) + most

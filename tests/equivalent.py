@@ -392,6 +392,15 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_floats: a.astype(np.float64)  ->  np.float64": "only floats come here",
         "_floats: a.astype(np.float64)  ->  a.astype()": "only floats come here",
     },
+    "systems.zero.layer_activations": {
+        f"layer_activations: ('width', 'heads', *['tokens'] * sequence_parallel)  ->  {other}": (
+            "only which of two faults is named first"
+        )
+        for other in (
+            "('heads', 'width', *['tokens'] * sequence_parallel)",
+            "('width', *['tokens'] * sequence_parallel, 'heads')",
+        )
+    },
     "systems.row_kernel.online_softmax_rows": {
         "online_softmax_rows: torch.empty(s.shape, dtype=torch.float32, device=s.device)  ->  "
         "torch.empty(s.shape, device=s.device)": "float32 is the default",

@@ -13,7 +13,7 @@ another costs nothing more. Sizes are letters, so a sum over the lines is a form
 
 With a context of c ranks each holds N/c of the tokens: all of it over c.
 Symbols: B sequences, N tokens, C width, H heads, t tensor-parallel ranks, c context-parallel ranks.
-Sources: Korthikanti et al. (2022), Reducing Activation Recomputation, section 4 and equations 1-6
+Sources: Korthikanti et al. (2022), Reducing Activation Recomputation, sections 4 and 5, table 2
 (their s, b, h, a are N, B, C, H); Liu et al. (2023), Ring Attention, for c.
 """
 
@@ -58,6 +58,10 @@ class Size:
             raise ValueError(f"other must be a single term to divide by, got {divisor}")
         ((monomial, k),) = divisor.terms.items()
         return self * Size({tuple((s, -e) for s, e in monomial): 1 / k})
+
+    def __rtruediv__(self, other: int) -> "Size":
+        """Divide a number by a single term."""
+        return _size(other) / self
 
     def __eq__(self, other: object) -> bool:
         """Equal in all terms."""

@@ -1,0 +1,46 @@
+"""The hooks see each storage once, in order, and leave out what was there."""
+
+import torch
+
+from rlcourse.systems.memory_counter import storage_bytes
+from rlcourse.systems.saved_tensors import explicit_attention, saved_tensors
+
+
+def test_a_storage_counts_once_in_the_order_of_saving():
+    x, y = torch.ones(3, 4, requires_grad=True), torch.ones(4, 5, requires_grad=True)
+
+    def run():
+        z = (x @ y).exp()
+        return z.T.flatten(0).view(5, 3) * z[:, :1].T, torch.ones(0, requires_grad=True).exp()
+
+    saved = saved_tensors(run)
+    sizes = [t.untyped_storage().nbytes() for t in saved]
+    assert sizes == [48, 80, 60, 60]  # x, y, exp, its transposed copy; the empty one is left out
+    assert storage_bytes(saved_tensors(run, [x, y.T])) == 120
+
+
+def test_nothing_is_saved_where_no_gradient_is_wanted():
+    assert saved_tensors(lambda: torch.ones(3).exp()) == []
+    x = torch.ones(3, requires_grad=True)
+    assert saved_tensors(lambda: x + x) == []
+    with torch.no_grad():
+        assert saved_tensors(lambda: x.exp()) == []
+
+
+def test_a_storage_is_held_while_its_address_is_known():
+    x = torch.ones(100, requires_grad=True)
+
+    def run():
+        for _ in range(20):
+            x.exp()  # freed at once, were it not for the list
+
+    assert len(saved_tensors(run)) == 20
+
+
+def test_explicit_attention_sees_the_past_alone():
+    q, k, v = torch.randn(3, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    ours = explicit_attention(q, k[:, :2], v[:, :2], None)
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        q, k[:, :2], v[:, :2], is_causal=True, enable_gqa=True
+    )
+    torch.testing.assert_close(ours, theirs)

@@ -37,6 +37,21 @@ BEHIND = {  # helpers that build on a topic of their room, and stand right behin
     ("alignment", "policy_step"): ("alignment", "ppo_rlhf"),
     ("alignment", "trainer"): ("alignment", "ppo_rlhf"),
     ("alignment", "rl_checkpoints"): ("alignment", "ppo_rlhf"),
+    ("systems", "model_configs"): ("systems", "zero"),
+    ("systems", "parameter_shapes"): ("systems", "zero"),
+    ("systems", "parameter_counts"): ("systems", "zero"),
+    ("systems", "communication"): ("systems", "zero"),
+    ("systems", "flat_unit"): ("systems", "zero"),
+    ("systems", "parallel_training"): ("systems", "zero"),
+    ("systems", "data_parallel"): ("systems", "zero"),
+    ("systems", "memory_counter"): ("systems", "zero"),
+    ("systems", "saved_tensors"): ("systems", "zero"),
+    ("systems", "activations"): ("systems", "zero"),
+    ("systems", "decoder_activations"): ("systems", "zero"),
+    ("systems", "unit_memory"): ("systems", "zero"),
+    ("systems", "memory_timeline"): ("systems", "zero"),
+    ("systems", "training_memory"): ("systems", "zero"),
+    ("systems", "rlhf_memory"): ("systems", "zero"),
 }
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
 
@@ -114,7 +129,21 @@ def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
     assert imported(path) == {"rlcourse.plot", "rlcourse.gym", "rlcourse.tabular.mdp"}
 
 
-SYSTEMS = ("online_softmax", "flash_attention", "attention_tiles", "slow_memory", "low_precision")
+SYSTEMS = (
+    "activations",
+    "attention_tiles",
+    "communication",
+    "decoder_activations",
+    "flash_attention",
+    "low_precision",
+    "model_configs",
+    "online_softmax",
+    "parameter_counts",
+    "parameter_shapes",
+    "rlhf_memory",
+    "slow_memory",
+    "zero",
+)
 DEEP = (
     "actor_critic",
     "advantages",

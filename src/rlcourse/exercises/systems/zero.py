@@ -47,16 +47,19 @@ state_bytes = exercise(
     },
 )
 
-RECIPES = ((2, 2, 12), (2, 4, 12), (4, 4, 8), (2, 4, 4), (2, 2, 6))  # Adam, SGD, 8-bit Adam
+RECIPES = (  # bytes of weights, gradients, and what the optimizer keeps
+    (2, 2, 12),  # bf16, with Adam
+    (2, 4, 12),  # the same with gradients in fp32
+    (4, 4, 8),  # fp32, with Adam
+    (2, 4, 4),  # bf16, with SGD: the master weights alone
+    (2, 2, 6),  # bf16, with 8-bit Adam
+)
+STATES = ("weights", "gradients", "optimizer")
 
 
 def recipe(rng):
     """Bytes per parameter: different ones for each state, of no particular optimizer."""
-    return dict(zip(("weights", "gradients", "optimizer"), apart(rng, 1, 16, 3), strict=True))
-
-
-def known_recipe(rng, number):
-    return dict(zip(("weights", "gradients", "optimizer"), RECIPES[number], strict=True))
+    return dict(zip(STATES, apart(rng, 1, 16, 3), strict=True))
 
 
 @state_bytes.check(points=2)
@@ -70,13 +73,14 @@ def test_each_stage_cuts_one_more_of_the_states(rng):
 
 @state_bytes.check(points=1)
 def test_bytes_of_weights_gradients_and_optimizer_are_those_of_the_recipe(rng):
-    for number in range(len(RECIPES)):
+    for stage, sizes in zip((0, 1, 2, 3, 0), RECIPES, strict=True):
         ranks = whole(rng, 2, 16)
         case = {"parameters": divisible(rng, 500, 20_000, ranks), "ranks": ranks}
-        yield case | {"stage": number % 4} | known_recipe(rng, number)
-    yield case | {"stage": 2} | known_recipe(rng, 1)
+        yield case | {"stage": stage} | dict(zip(STATES, sizes, strict=True))
+    yield case | {"stage": 2, "weights": 2, "gradients": 4, "optimizer": 12}
     yield case | {"stage": 1, "weights": 2, "gradients": 2, "optimizer": 0}
     yield case | {"stage": 3, "weights": 2, "gradients": 0, "optimizer": 0}
+    yield case | {"stage": 2, "weights": 0, "gradients": 4, "optimizer": 12}
 
 
 @state_bytes.check(points=2)
@@ -445,6 +449,8 @@ def test_another_collective_no_payload_and_no_rank_are_refused(rng):
         {},
         {"collective": "broadcast"},
         {"collective": "allreduce"},
+        {"collective": "gossip", "ranks": 1},
+        {"payload": 0, "ranks": 1},
         {"payload": 0},
         {"payload": -whole(rng, 1, 99)},
         {"ranks": 0},
@@ -768,6 +774,7 @@ def test_what_ranks_do_not_divide_is_refused(rng):
     for name in ("batch", "tokens", "width", "heads", "ranks"):
         yield layer(rng, 2) | {name: 0}
         yield layer(rng, 2) | {name: -2}
+        yield layer(rng, 2) | {name: 0, "recompute": "full"}
     yield layer(rng, 2) | {"batch": -1, "width": -2}
     yield layer(rng, 2) | {"recompute": "all"}
     yield layer(rng, 2) | {"recompute": "None"}
@@ -1041,7 +1048,7 @@ def looks_at_the_first_layer_alone(layers, weights, gradients, activations, kept
 
 
 @step_peak.misconception(
-    "One moment after the forward more stands there: the last layer's gradients beside all a."
+    "The last layer's gradients come while all activations stand: a moment after the forward."
 )
 def ends_with_the_forward(layers, weights, gradients, activations, kept=0):
     refuse_step(layers, weights, gradients, activations, kept)

@@ -33,7 +33,7 @@ def test_stages_1_and_2_have_floors_and_stage_3_has_none():
     assert set(of[0]) == {120 * zero.GB}
     assert 30 * zero.GB < of[1][-1] < 30.1 * zero.GB
     assert 15 * zero.GB < of[2][-1] < 15.2 * zero.GB
-    assert of[3] == [-(-120 * zero.GB // w) for w in ranks]  # 7.5 G is a multiple of 2¹⁰, nearly
+    np.testing.assert_allclose(of[3], 120 * zero.GB / np.array(ranks), rtol=1e-7)
 
 
 def test_a_smaller_optimizer_counts_without_cuts_and_hardly_under_stage_3():
@@ -106,7 +106,8 @@ def test_on_real_ranks_bytes_are_as_predicted_and_stages_change_no_number():
     for run in data:
         np.testing.assert_allclose(run.losses, data[0].losses, rtol=1e-6)
         assert run.losses[-1] < run.losses[0]
-    assert str(zero_tables.table_of_run(data)).count("  0  ") == 4 + 1  # off by 0, and stage 0
+    (table,) = zero_tables.table_of_run(data).tables
+    assert [row[3] for row in table[1:]] == ["0"] * 4
 
 
 # ------------------------------------------------------------------------------- the bug hunt

@@ -69,6 +69,13 @@ def test_an_output_that_must_grow_counts_by_its_growth() -> None:
         assert counter.live == 12000
 
 
+def test_numbers_given_one_by_one_count() -> None:
+    with MemoryCounter() as counter:
+        x = torch.tensor([1.0, 2.0, 3.0])
+        y = torch.tensor(0.5, dtype=torch.float64)
+        assert (x.numel(), y.numel(), counter.live) == (3, 1, 20)
+
+
 def test_what_was_there_before_counts_when_it_is_added_and_once() -> None:
     x = torch.ones(N)
     with MemoryCounter() as counter:

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -51,7 +52,9 @@ class MemoryCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The operation itself, and what is new in its output."""
         kwargs = kwargs or {}
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        unknown = {_key(x) for x in given} - self._bytes.keys()
+        # torch.tensor(1.0) makes its storage unseen, and hands it over as this one's input
+        fresh = func is torch.ops.aten.lift_fresh.default
+        unknown = set() if fresh else {_key(x) for x in given} - self._bytes.keys()
         out = func(*args, **kwargs)
         results = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         for x in [*given, *results]:

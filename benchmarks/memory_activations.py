@@ -8,6 +8,8 @@ predicted: the bytes of the ledger. held: those that live storages have grown by
 pass, without weights, tokens and the loss; off: held - predicted. saved: the bytes that the hooks
 of autograd see, which are those without the tables of rotary positions where layers are
 checkpointed; saved_off: what is wrong with them.
+peers: the same of models of transformers, saved by the hooks and predicted by the ledger of
+`systems.peer_activations`, weights and tables of checkpointed layers left out.
 layers: bytes that one layer of width 256 saves in bfloat16, by the hooks, in units of BNC, with
 B = 2, N = 256 and 8 heads: half of what three layers have more than one. The 34 of Korthikanti et
 al. (2022) stands beside them.
@@ -32,17 +34,20 @@ from rlcourse.language.transformer import Decoder
 from rlcourse.systems.activations import korthikanti, total
 from rlcourse.systems.decoder_activations import ATTENTIONS, POLICIES, ends_bytes, layer_bytes
 from rlcourse.systems.memory_counter import MemoryCounter, storage_bytes
+from rlcourse.systems.peer_activations import peer_bytes
 from rlcourse.systems.saved_tensors import decoder_loss, saved_tensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BASE = Config(vocabulary=1000, width=64, layers=2, heads=4, kv_heads=4, head_dim=16, hidden=176)
 MODELS = {
     "MHA": BASE,
-    "GQA": replace(BASE, heads=6, kv_heads=2, head_dim=10, qkv_bias=True),
+    "GQA": replace(BASE, width=60, heads=6, kv_heads=2, head_dim=10, qkv_bias=True),
     "GQA, normed": replace(BASE, heads=8, kv_heads=2, head_dim=32, qk_norm=True, tied=False),
     "MHA, wide": replace(BASE, width=256, heads=8, kv_heads=8, head_dim=32, hidden=688),
 }
 SIZES = ((1, 256), (4, 65))  # B and N
+FAMILIES = ("Llama", "Qwen2", "Qwen3")
+SIZES_OF = ("vocabulary", "width", "layers", "heads", "kv_heads", "head_dim", "hidden", "qk_norm")
 WIDTH, HEADS, HIDDEN = 256, 8, 688
 B, N = 2, 256
 
@@ -80,7 +85,29 @@ def row(name: str, kind: str, policy: str, attention: str, b: int, n: int) -> di
     }  # fmt: skip
 
 
-# ------------------------------------------------------------------------------- other layers
+# ------------------------------------------------------------------------------- other programs
+
+
+def peer(family: str, name: str, kind: str, policy: str, attention: str) -> dict[str, Any]:
+    """A model of transformers with the sizes of one of ours."""
+    c, dtype, (b, n) = replace(MODELS[name], qk_norm=family == "Qwen3"), DTYPES[kind], (3, 100)
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=c.vocabulary, hidden_size=c.width, num_hidden_layers=c.layers,
+        num_attention_heads=c.heads, num_key_value_heads=c.kv_heads, head_dim=c.head_dim,
+        intermediate_size=c.hidden, attn_implementation=attention, use_cache=False,
+    )  # fmt: skip
+    model = getattr(transformers, f"{family}ForCausalLM")(config).to(dtype).train()
+    if policy == "full":
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    ids = torch.randint(c.vocabulary, (b, n))
+    saved = storage_bytes(saved_tensors(lambda: model(ids, labels=ids), model.parameters()))
+    unseen = 2 * n * c.head_dim * dtype.itemsize if policy == "full" else 0
+    predicted = peer_bytes(c, c.layers, b, n, dtype.itemsize, policy, attention) - unseen
+    sizes = {key: getattr(c, key) for key in SIZES_OF}
+    return {
+        "family": family, "sizes": sizes, "dtype": kind, "policy": policy, "attention": attention,
+        "B": b, "N": n, "predicted": predicted, "saved": saved, "off": saved - predicted,
+    }  # fmt: skip
 
 
 def units(run: Callable[[int], tuple[nn.Module, Callable[[], Any]]]) -> float:
@@ -161,8 +188,11 @@ if __name__ == "__main__":
     content["problem"] = {"width": WIDTH, "heads": HEADS, "hidden": HIDDEN, "B": B, "N": N}
     grid = product(MODELS, DTYPES, POLICIES, ATTENTIONS, SIZES)
     content["rows"] = [row(*how, *size) for *how, size in grid]  # type: ignore[arg-type]
+    grid = product(FAMILIES, ("MHA", "GQA"), DTYPES, ("all", "full"), ("sdpa", "eager"))
+    content["peers"] = [peer(*how) for how in grid]
     content["layers"] = layers()
-    worst = max(max(abs(x["off"]), abs(x["saved_off"])) for x in content["rows"])
+    everything = content["rows"] + content["peers"]
+    worst = max(max(abs(x["off"]), abs(x.get("saved_off", 0))) for x in everything)
     content["bytes_off"] = worst
-    print(f"{len(content['rows'])} rows, {worst} bytes off", *content["layers"], sep="\n")
+    print(f"{len(everything)} rows, {worst} bytes off", *content["layers"], sep="\n")
     print(results.write("benchmarks/memory_activations", content))

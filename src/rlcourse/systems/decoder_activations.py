@@ -6,15 +6,14 @@ its output and a log-sum-exp. In float32, with HD = C and as many heads of keys,
 
     bytes = 4 BN (10 C + 4 F + H + 2)
 
-and in 16 bits to more than half of that: what norms keep stays in float32.
+and in 16 bits to more than half of that: norms keep float32.
 
     policy        saved by a layer
     "all"         what autograd saves
     "selective"   the same without what lies within attention: its inputs and its output are there
     "full"        the layer's input
 
-Parameters aren't counted, whose storage is theirs. The numbers are those of PyTorch 2.13 on a CPU;
-another kernel saves other tensors, and makes another ledger.
+Parameters aren't counted. It is so with PyTorch 2.13 on a CPU: another kernel, another ledger.
 Symbols: B sequences, N tokens, C width, H heads of queries, G of keys, D head dimension, F inner
 width, V vocabulary.
 """
@@ -22,7 +21,7 @@ width, V vocabulary.
 from typing import Protocol
 
 from rlcourse._check import positive_integer
-from rlcourse.systems.activations import Entry, Length, Size, symbols, total
+from rlcourse.systems.activations import Entry, Length, symbols, total
 
 POLICIES = ("all", "selective", "full")
 ATTENTIONS = ("sdpa", "explicit")
@@ -52,11 +51,10 @@ def layer_ledger(
     config: Sizes, element: int = 4, policy: str = "all", attention: str = "sdpa",
     one_token: bool = False,
 ) -> list[Entry]:  # fmt: skip
-    """The tensors that one layer saves, in the order in which it saves them.
+    """The tensors that one layer saves, in this order; sizes are letters, whatever the config's.
 
     element: bytes of a number; attention: "sdpa" is PyTorch's, "explicit" `grouped_attention` with
-    a causal mask; one_token: N = 1. Of the config only switches count: shapes are symbols. Biases
-    change nothing. ValueError for another policy, attention or element.
+    a causal mask; one_token: N = 1. ValueError for another policy, attention or element.
     """
     _known(element, policy, attention)
     if policy == "full":
@@ -148,8 +146,8 @@ def _swiglu(element: int) -> list[Entry]:
 def ends_ledger(element: int = 4, copied: bool = True) -> list[Entry]:
     """The tensors that are saved before the first layer and after the last one, with the loss.
 
-    Tokens and targets are one array of N + 1 columns, as `language.training` has them. copied: the
-    flat targets are a copy, which they are unless there is one row or one column.
+    Tokens and targets lie in one array of N + 1 columns, as in `language.training`. copied: the
+    targets, flattened, are a copy, as they are unless there is one row or one column.
     """
     _known(element, "all", "sdpa")
     wide = max(4, element)
@@ -169,7 +167,7 @@ def coefficients(
     config: Sizes, element: int = 4, policy: str = "all", attention: str = "sdpa"
 ) -> dict[tuple[int, int], int]:
     """Bytes that a layer saves of two tokens or more: {(i, j): k} stands for the sum of k Bⁱ Nʲ."""
-    size = total(layer_ledger(config, element, policy, attention)).at(**_numbers(config))
+    size = total(layer_ledger(config, element, policy, attention)).at(**numbers_of(config))
     return {(dict(m).get("B", 0), dict(m).get("N", 0)): int(k) for m, k in size.terms.items()}
 
 
@@ -180,7 +178,7 @@ def layer_bytes(
     """Bytes that one layer saves. ValueError for sizes below 1, and as in `layer_ledger`."""
     b, n = positive_integer("batch", batch), positive_integer("tokens", tokens)
     ledger = layer_ledger(config, element, policy, attention, one_token=n == 1)
-    return int(total(ledger).at(**_numbers(config), B=b, N=n))
+    return int(total(ledger).at(**numbers_of(config), B=b, N=n))
 
 
 def ends_bytes(config: Sizes, batch: int, tokens: int, element: int = 4) -> dict[str, int]:
@@ -189,12 +187,14 @@ def ends_bytes(config: Sizes, batch: int, tokens: int, element: int = 4) -> dict
     A policy changes none of them. ValueError for sizes below 1 and another element.
     """
     b, n = positive_integer("batch", batch), positive_integer("tokens", tokens)
-    sums: dict[str, Size] = {}
+    found: dict[str, int] = {}
     for entry in ends_ledger(element, copied=b > 1 and n > 1):
-        sums[entry.op] = sums.get(entry.op, Size({})) + entry.bytes
-    return {op: int(size.at(**_numbers(config), B=b, N=n)) for op, size in sums.items()}
+        size = int(entry.bytes.at(**numbers_of(config), B=b, N=n))
+        found[entry.op] = found.get(entry.op, 0) + size
+    return found
 
 
-def _numbers(config: Sizes) -> dict[str, int]:
+def numbers_of(config: Sizes) -> dict[str, int]:
+    """What the letters of a ledger are for a config, but for B and N."""
     names = dict(C="width", H="heads", G="kv_heads", D="head_dim", F="hidden", V="vocabulary")
     return {symbol: int(getattr(config, name)) for symbol, name in names.items()}

@@ -24,6 +24,7 @@ from operator import mul
 from typing import NamedTuple
 
 Monomial = tuple[tuple[str, int], ...]  # symbols and their exponents, in alphabetical order
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Size:
@@ -66,10 +67,6 @@ class Size:
     def __eq__(self, other: object) -> bool:
         """Equal in all terms."""
         return isinstance(other, Size | int) and self.terms == _size(other).terms
-
-    def __hash__(self) -> int:
-        """Equal sizes have equal hashes."""
-        return hash(frozenset(self.terms.items()))
 
     def at(self, **values: int) -> "Size":
         """With numbers in place of some of the symbols; those that don't occur are no error."""
@@ -120,9 +117,6 @@ def _written(k: Fraction, monomial: Monomial) -> str:
     above = over if over and k.numerator == 1 else f"{k.numerator}{over}"
     below = "".join(under)
     return above + (f"/({below})" if len(under) > 1 else f"/{below}" if under else "")
-
-
-SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def symbols(names: str) -> tuple[Size, ...]:

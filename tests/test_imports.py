@@ -48,9 +48,14 @@ BEHIND = {  # helpers that build on a topic of their room, and stand right behin
     ("systems", "saved_tensors"): ("systems", "zero"),
     ("systems", "activations"): ("systems", "zero"),
     ("systems", "decoder_activations"): ("systems", "zero"),
-    ("systems", "unit_memory"): ("systems", "zero"),
     ("systems", "memory_timeline"): ("systems", "zero"),
+    ("systems", "operation_memory"): ("systems", "zero"),
+    ("systems", "decoder_memory"): ("systems", "zero"),
+    ("systems", "unit_memory"): ("systems", "zero"),
     ("systems", "training_memory"): ("systems", "zero"),
+    ("systems", "memory_advice"): ("systems", "zero"),
+    ("systems", "measured_step"): ("systems", "zero"),
+    ("systems", "peer_activations"): ("systems", "zero"),
     ("systems", "rlhf_memory"): ("systems", "zero"),
 }
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))

@@ -184,12 +184,18 @@ def passes(c: Sizes, e: int, checkpointed: bool = False) -> dict[str, Passes]:
 
 
 def block_shapes(c: Sizes) -> tuple[tuple[int, ...], ...]:
-    """Shapes of a block's parameters: norms, then matrices, each with its bias where it has one."""
-    hd, kd = c.heads * c.head_dim, c.kv_heads * c.head_dim
-    matrices = [(hd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias)]
-    matrices += [(c.width, hd, c.o_bias)]
-    matrices += [(c.hidden, c.width, c.mlp_bias)] * 2 + [(c.width, c.hidden, c.mlp_bias)]
-    shapes: list[tuple[int, ...]] = [(c.width,), (c.width,), *[(c.head_dim,)] * (2 * c.qk_norm)]
+    """Shapes of a block's parameters, in the order of the model."""
+    hd, kd, stream = c.heads * c.head_dim, c.kv_heads * c.head_dim, (c.width,)
+    inner = [(c.head_dim,)] * (2 * c.qk_norm)
+    projections = [(hd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias)]
+    projections += [(c.width, hd, c.o_bias)]
+    swiglu = [(c.hidden, c.width, c.mlp_bias)] * 2 + [(c.width, c.hidden, c.mlp_bias)]
+    return (stream, *_linears(projections), *inner, stream, *_linears(swiglu))
+
+
+def _linears(matrices: list[tuple[int, int, bool]]) -> list[tuple[int, ...]]:
+    """Shapes of weights, (outputs, inputs), and of their biases where they have one."""
+    shapes: list[tuple[int, ...]] = []
     for rows, columns, bias in matrices:
         shapes += [(rows, columns), *[(rows,)] * bias]
-    return tuple(shapes)
+    return shapes

@@ -19,6 +19,7 @@ section 3.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from rlcourse._check import positive_integer
@@ -72,10 +73,13 @@ def unit_states(unit: Unit, recipe: Recipe, ranks: int, stage: int) -> States:
 
     There is one count a tensor, and a share is a tensor.
     """
-    if not unit.parameters:
-        return States(0, 0, 0, 0)
-    kept = states([(unit.parameters,)], recipe, ranks, stage)[0]
-    counts = 1 if ranks > 1 and stage else unit.tensors
+    return _states(unit.parameters, unit.tensors, recipe, ranks, stage)
+
+
+@lru_cache(maxsize=1024)
+def _states(parameters: int, tensors: int, recipe: Recipe, ranks: int, stage: int) -> States:
+    kept = states([(parameters,)], recipe, ranks, stage)[0]
+    counts = 1 if ranks > 1 and stage else tensors
     return kept._replace(moments=kept.moments + 4 * counts * bool(recipe.moments))
 
 

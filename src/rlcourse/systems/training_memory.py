@@ -15,11 +15,12 @@ numbers.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import prod
 from typing import Any
 
 from rlcourse._check import positive_integer
-from rlcourse.systems.decoder_memory import Sizes, block_shapes
+from rlcourse.systems.decoder_memory import Sizes, passes
 from rlcourse.systems.memory_timeline import Moment, Unit, peak, timeline
 from rlcourse.systems.model_configs import MODELS, heads, read, size
 from rlcourse.systems.unit_memory import Form, forms
@@ -46,7 +47,8 @@ UPDATES = ("fused", "foreach", "loop")
 class Plan:
     """A training step. model: a name in MODELS or the content of a config.json.
 
-    batch: sequences of each rank, of so many tokens. update: which of PyTorch's forms of AdamW;
+    batch: sequences of each rank, of so many tokens. update: which of PyTorch's
+    forms of AdamW;
     ahead: units gathered before their turn. ValueError names what doesn't exist or is below 1.
     """
 
@@ -112,7 +114,9 @@ def units_of(plan: Plan) -> list[Unit]:
     """
     sizes, recipe = sizes_of(plan.config), RECIPES[plan.recipe]
     known = _forms(sizes, recipe.weights, plan.checkpointing)
-    units = [form.at(name, plan.batch, plan.tokens) for name, form in known.items()]
+    alike = {id(form): form for form in known.values()}  # most blocks
+    at = {key: form.at("", plan.batch, plan.tokens) for key, form in alike.items()}
+    units = [at[id(form)]._replace(name=name) for name, form in known.items()]
     if sizes.tied and plan.stage == 3 and plan.ranks > 1:
         table = recipe.weights * plan.ranks * -(-units[0].parameters // plan.ranks)
         loss = units[-1]
@@ -121,22 +125,22 @@ def units_of(plan: Plan) -> list[Unit]:
 
 
 def update_bytes(plan: Plan) -> int:
-    """What AdamW needs for itself while it updates, in elements of its moments.
+    """What AdamW needs for itself while it updates, in numbers as wide as its moments.
 
-    "fused": nothing; "foreach": one number per parameter; "loop": two per element of the largest
-    tensor. Other optimizers and 8-bit moments: nothing.
+    "fused": nothing. "foreach": one number for each parameter. "loop": two for each element of a
+    tensor, and one for each of the tensor before it, whose denominator is still there. 8-bit
+    moments and other optimizers: nothing.
     """
-    sizes, recipe, units = sizes_of(plan.config), RECIPES[plan.recipe], units_of(plan)
+    recipe = RECIPES[plan.recipe]
     if plan.update == "fused" or recipe.block or "Adam" not in plan.recipe:
         return 0
-    pieces = [-(-unit.parameters // plan.ranks) for unit in units]
-    if plan.ranks == 1 or plan.stage == 0:
-        pieces = [unit.parameters for unit in units]
-        shapes = [(sizes.vocabulary, sizes.width), *block_shapes(sizes)]
-        largest = max(map(prod, shapes))
+    if plan.ranks > 1 and plan.stage:
+        pieces = [-(-unit.parameters // plan.ranks) for unit in units_of(plan)]
     else:
-        largest = max(pieces)
-    return recipe.moments // 2 * (sum(pieces) if plan.update == "foreach" else 2 * largest)
+        parts = passes(sizes_of(plan.config), recipe.weights).values()
+        pieces = [prod(shape) for part in parts for shape in part.shapes]
+    most = max(before + 2 * now for before, now in pairwise([0, *pieces]))
+    return recipe.moments // 2 * (sum(pieces) if plan.update == "foreach" else most)
 
 
 def timeline_of(plan: Plan, *, first: bool = False) -> list[Moment]:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from rlcourse import __version__
+from rlcourse import __version__, memory_command
 from rlcourse.grading import commands
 
 EPILOG = "WHAT is a room (tabular), a topic (gridworld), a file or an exercise (move)."
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add(commands.solution, "exercise").add_argument("--give-up", action="store_true", help=GIVE_UP)
     add(commands.progress)
     add(commands.reset, "topic")
+    memory_command.options(add(memory_command.memory, "model"))
     return top
 
 

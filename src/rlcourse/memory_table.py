@@ -81,7 +81,8 @@ def draw(found: Mapping[str, Any], moments: list[Moment], file: Path) -> None:
         raise ValueError(f"plot needs a timeline, which is not known of {found['model']}")
     card, title = found["card"], f"{found['model']}: a step on each GPU"
     figure, axes = panel(title, (7.2, 3.4))
-    owners = [name for name in OWNERS if any(getattr(m, name) for m in moments)]
+    seen = found["peak"]["bytes"] / 1000  # less is no more than a line
+    owners = [name for name in OWNERS if max(getattr(m, name) for m in moments) > seen]
     heights = [[getattr(m, name) / 10**9 for m in moments] for name in owners]
     names = [NAMED.get(owner, owner) for owner in owners]
     axes.stackplot(range(len(moments)), heights, labels=names, colors=PALETTE, step="mid")

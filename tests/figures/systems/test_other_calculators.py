@@ -32,6 +32,13 @@ def test_deepspeed_counts_gradients_of_32_bits_and_the_largest_matrix():
     assert three.theirs - three.ours == 2 * P // 8 + 4 * 32_000 * 4096
 
 
+def test_a_whole_step_holds_more_than_twice_the_states_that_deepspeed_estimates():
+    row, states = ROWS["    and a step of 4096 tokens"], ROWS["Llama-2-7B, 8 GPUs, stage 3"].ours
+    layers = 32 * layer_activations(1, 4096, 4096, 32, recompute="selective")
+    assert row.ours > states + layers
+    assert 2 < row.ours / row.theirs < 3
+
+
 def test_accelerate_is_right_in_float32_but_for_the_head():
     row, head = ROWS["Llama-2-7B, Adam in float32"], 32_000 * 4096
     assert row.ours == 16 * P
@@ -102,4 +109,4 @@ def test_two_calculators_are_off_by_a_factor_of_two_to_five():
               for name in cf.SOURCES}  # fmt: skip
     assert min(ratios["accelerate"]) < 0.5
     assert 4 < max(ratios["cookbook"]) < 5
-    assert all(1 < x < 1.2 for x in ratios["DeepSpeed"])
+    assert all(1 < x < 1.2 for x in ratios["DeepSpeed"][:2])

@@ -20,6 +20,7 @@ from rlcourse.figures.systems.calculator_formulas import (
     deepspeed_stage_3,
 )
 from rlcourse.systems.parameter_counts import MODELS, count, kv_per_token, shapes
+from rlcourse.systems.training_memory import Plan, peak_of
 from rlcourse.systems.zero import GB, layer_activations, state_bytes
 
 MIXED = (2, 2, 12)  # bytes of weights, gradients, optimizer states: bf16 Adam
@@ -60,7 +61,11 @@ STEP = (
 )
 LAYER = (
     "Their 18 bytes hold gradients in 32 bits; the largest layer is the largest matrix, not a"
-    " block. Activations are left to the user, and what is printed as GB is GiB."
+    " block. What is printed as GB is GiB."
+)
+PEAK = (
+    "Activations are left to the user, as their documentation says: here the whole peak of a step,"
+    " in PyTorch and without checkpointing."
 )
 
 
@@ -121,15 +126,12 @@ def _deepspeed(name: str = "Llama-2-7B", gpus: int = 8) -> list[Row]:
     parameters = sum(tensors)
     two = deepspeed_stage_2(parameters, gpus)
     three = deepspeed_stage_3(parameters, max(tensors), gpus)
+    ours = [state_bytes(parameters, gpus, stage, *MIXED) for stage in (2, 3)]
+    step = peak_of(Plan(name, tokens=4096, ranks=gpus, stage=3)).total
     return [
-        Row(
-            "DeepSpeed",
-            f"{name}, {gpus} GPUs, stage {stage}",
-            theirs,
-            state_bytes(parameters, gpus, stage, *MIXED),
-            why,
-        )
-        for stage, theirs, why in ((2, two, STEP), (3, three, LAYER))
+        Row("DeepSpeed", f"{name}, {gpus} GPUs, stage 2", two, ours[0], STEP),
+        Row("DeepSpeed", f"{name}, {gpus} GPUs, stage 3", three, ours[1], LAYER),
+        Row("DeepSpeed", "    and a step of 4096 tokens", three, step, PEAK),
     ]
 
 

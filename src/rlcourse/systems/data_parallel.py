@@ -40,7 +40,6 @@ from rlcourse.language.transformer import Decoder
 from rlcourse.systems.communication import counted
 from rlcourse.systems.flat_unit import Unit
 from rlcourse.systems.parallel_training import PRECISIONS, ParallelTraining
-from rlcourse.systems.zero import States
 
 
 class DataParallel(ParallelTraining):
@@ -184,30 +183,28 @@ def watch(x: Tensor, then: Callable[[Unit], None], unit: Unit) -> None:
     x.register_hook(lambda _: then(unit))  # type: ignore[no-untyped-call]
 
 
-def train(stage: int, steps: int, precision: str, sizes: tuple[int, int], batch: int) -> None:
-    """Trains a decoder of bytes on this rank; the first rank prints what becomes of it.
-
-    sizes: width and layers; batch: windows of 64 bytes, of all ranks together.
-    """
-    device = torch.device("cuda", torch.cuda.current_device()) if on_gpu() else torch.device("cpu")
+def train(a: argparse.Namespace) -> None:
+    """Trains a decoder of bytes with the other ranks; the first one prints what becomes of it."""
+    device = torch.device("cuda" if on_gpu() else "cpu")
     generator = torch.Generator().manual_seed(0)
-    width, layers = sizes
-    config = Config(256, width, layers, heads=4, kv_heads=2, head_dim=width // 4, hidden=3 * width)
+    config = Config(
+        256, a.width, a.layers, 4, kv_heads=2, head_dim=a.width // 4, hidden=3 * a.width
+    )
     model = Decoder(config, generator=generator).to(device)
-    training = STAGES[stage](model, list(model.layers), precision=precision)
-    ids = torch.tensor(list(" ".join(verses()).encode()))
-    ranks = training.ranks
-    say(f"stage {stage}, {ranks.size} ranks on {device.type}, {precision}; in bytes:")
-    for held in everybody(tuple(training.held())):
-        say("  ", dict(zip(States._fields, held, strict=True)))
-    for step in range(1, steps + 1):
+    training = STAGES[a.stage](model, list(model.layers), precision=a.precision)
+    ids, ranks = torch.tensor(list(" ".join(verses("Mark")).encode())), training.ranks
+    say(f"stage {a.stage}, {ranks.size} ranks on {device.type}, {a.precision}. Bytes of each rank:")
+    for held in everybody(training.held()._asdict()):
+        say("  ", ", ".join(f"{name} {size:,}" for name, size in held.items()))
+    for step in range(1, a.steps + 1):
         ranks.calls.clear()
-        tokens = random_windows(ids, batch, 65, generator=generator)[ranks.rank :: ranks.size]
-        loss = next_token_loss(model(tokens[:, :-1].to(device)), tokens.to(device))
+        tokens = random_windows(ids, a.batch, 65, generator=generator)
+        mine = tokens[ranks.rank :: ranks.size].to(device)
+        loss = next_token_loss(model(mine[:, :-1]), mine)
         training.backward(loss)
         training.step()
-        losses = everybody(loss.item())
-        say(f"step {step}: loss {sum(losses) / ranks.size:.6f}, payload {counted(ranks.calls)}")
+        mean = sum(everybody(loss.item())) / ranks.size
+        say(f"step {step}: loss {mean:.6f}, payload {counted(ranks.calls):,} elements")
 
 
 def everybody(x: Any) -> list[Any]:
@@ -224,25 +221,30 @@ def say(*words: object) -> None:
 
 
 def on_gpu() -> bool:
-    """Whether there is a GPU for each rank of this machine."""
+    """Whether each rank of this machine has a GPU of its own."""
     return torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """One rank of `torchrun … -m rlcourse.systems.data_parallel`."""
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The words behind `torchrun … -m rlcourse.systems.data_parallel`."""
     parser = argparse.ArgumentParser(prog="rlcourse.systems.data_parallel")
     parser.add_argument("--stage", type=int, choices=range(4), default=3)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32 Adam")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=8, help="windows, of all ranks together")
-    a = parser.parse_args(arguments)
+    parser.add_argument("--batch", type=int, default=8, help="sequences, of all ranks together")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """One rank of a run; torchrun says which, in the environment."""
+    a = options(arguments)
     if on_gpu():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu() else "gloo")
     try:
-        train(a.stage, a.steps, a.precision, (a.width, a.layers), a.batch)
+        train(a)
     finally:
         dist.destroy_process_group()
 

@@ -90,6 +90,13 @@ class FlatRow:
         for p, view in zip(self.parameters, self.views(row), strict=True):
             p.copy_(view)
 
+    def agree(self) -> None:
+        """Takes over the weights of the first rank; not counted, as it is no part of a step."""
+        if self.size:
+            row = self.flatten(self.parameters)
+            dist.broadcast(row, group=self.ranks.group, group_src=0)
+            self.fill(row)
+
     def cut(self) -> None:
         """Keeps this rank's share of the weights, and no more."""
         if self.size:

@@ -93,9 +93,9 @@ class ParallelTraining(ABC):
         self.ranks = Ranks(group)
         self.units = units_of(model, units, self.ranks)
         self.trained = [unit for unit in self.units if unit.trained.size]
-        for p in model.parameters():
-            dist.broadcast(p.data, group=group, group_src=0)
         for unit in self.units:
+            for row in unit.rows:
+                row.agree()
             self.prepare(unit)
 
     @torch.no_grad()

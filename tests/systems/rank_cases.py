@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from rlcourse.language.config import Config
 from rlcourse.language.training import next_token_loss
@@ -57,14 +57,15 @@ FEW = "float64", "bfloat16", "clipped, decayed", "frozen, recomputed"
 
 
 class Recomputed(nn.Module):
-    """A block that keeps its input alone."""
+    """A block that keeps its input alone, and runs again to its very end."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block = block
 
     def forward(self, *inputs: Any) -> Tensor:
-        return checkpoint(self.block, *inputs, use_reentrant=False)
+        with set_checkpoint_early_stop(False):
+            return checkpoint(self.block, *inputs, use_reentrant=False)
 
 
 def model_of(case: Case) -> tuple[Decoder, list[nn.Module]]:

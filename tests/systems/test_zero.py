@@ -189,13 +189,14 @@ def test_a_stage_cuts_its_own_states_and_leaves_the_others_whole(cut):
             assert s == (2 * n3, 2 * n2, 4 * n1, 8 * n1)
 
 
-def test_frozen_parameters_have_weights_alone_which_stage_3_cuts_by_themselves():
+@pytest.mark.parametrize("cut", CUTS)
+def test_frozen_parameters_have_weights_alone_which_stage_3_cuts_by_themselves(cut):
     adapters, base = [(8, 64), (64, 8)], [(64, 64), (65,)]
     frozen = sum(map(prod, base))
     for stage in range(4):
-        without = states(adapters, MIXED, 4, stage)
-        found = states(adapters, MIXED, 4, stage, frozen=base)
-        held = shares(base, 4) if stage == 3 else [frozen] * 4
+        without = states(adapters, MIXED, 4, stage, cut=cut)
+        found = states(adapters, MIXED, 4, stage, cut=cut, frozen=base)
+        held = shares(base, 4, cut) if stage == 3 else [frozen] * 4
         assert [a.weights - b.weights for a, b in zip(found, without, strict=True)] == [
             2 * n for n in held
         ]
@@ -203,8 +204,10 @@ def test_frozen_parameters_have_weights_alone_which_stage_3_cuts_by_themselves()
 
 
 def test_blocks_of_8_bit_moments_are_those_of_a_ranks_own_share():
-    found = states([(1025,)], RECIPES["bf16 8-bit Adam"], 4, 1)
-    assert [s.moments for s in found] == [2 * 257 + 2 * 4 * 2] * 4
+    flat = states([(1025,)], RECIPES["bf16 8-bit Adam"], 4, 1)
+    assert [s.moments for s in flat] == [2 * 257 + 2 * 4 * 2] * 4
+    rows = states([(3, 256), (1, 5)], RECIPES["bf16 8-bit Adam"], 2, 1, cut="rows")
+    assert [s.moments for s in rows] == [2 * 517 + 2 * 4 * 3, 2 * 256 + 2 * 4]
 
 
 # -------------------------------------------------------------------------------- what is sent
@@ -310,7 +313,7 @@ def test_the_peak_of_a_step_is_the_largest_of_all_its_moments():
         (lambda: states(SHAPES, MIXED, 2, 5), "stage must be 0, 1, 2 or 3, got 5"),
         (lambda: states(SHAPES, MIXED, 2, 3, cut="x"), "cut must be one of"),
         (lambda: states(SHAPES, MIXED, 2, 3, frozen=[(0,)]), "shapes must be"),
-        (lambda: states(SHAPES, Recipe(2, 2, 4, -8), 2, 0), "recipe.moments must not be negative"),
+        (lambda: states(SHAPES, Recipe(2, 2, 4, -1), 2, 0), "recipe.moments must not be negative"),
         (lambda: sent_bytes("gossip", 8, 2), "collective must be one of all_reduce, .*'gossip'"),
         (lambda: sent_bytes("all_reduce", 0, 2), "payload must be .* at least 1, got 0"),
         (lambda: sent_bytes("all_reduce", 8, 0), "ranks must be .* at least 1, got 0"),

@@ -161,6 +161,6 @@ def units_of(model: nn.Module, modules: Sequence[nn.Module], ranks: Ranks) -> li
     found = []
     for i, module in enumerate((model, *modules), start=-1):
         own = [p for p in module.parameters() if owner[p] == i]
-        rows = (FlatRow([p for p in own if p.requires_grad is yes], ranks) for yes in (True, False))
-        found.append(Unit(module, *rows))
+        trained, frozen = ([p for p in own if p.requires_grad is yes] for yes in (True, False))
+        found.append(Unit(module, FlatRow(trained, ranks), FlatRow(frozen, ranks)))
     return [unit for unit in found if any(row.size for row in unit.rows)]

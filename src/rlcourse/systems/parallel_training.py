@@ -109,7 +109,9 @@ class ParallelTraining(ABC):
             unit.moments = torch.zeros_like(mine), torch.zeros_like(mine)
             unit.gradient = torch.zeros_like(self.kept(unit, whole), dtype=types.gradients)
         for p in row.parameters:
-            p.register_post_accumulate_grad_hook(lambda _: self.arrive(unit))
+            p.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                lambda _: self.arrive(unit)
+            )
         for p in row.parameters + unit.frozen.parameters:
             p.data = p.data.to(types.weights)
         unit.waiting = len(row.parameters)

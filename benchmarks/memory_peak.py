@@ -76,7 +76,7 @@ def allocated(plan: Plan, dtype: torch.dtype) -> int:
     model = decoder_of(sizes, dtype, plan.checkpointing, generator=generator())
     x, y = torch.zeros(2, plan.batch, plan.tokens, dtype=torch.int64)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    before = sum(t.nbytes for t in (*model.parameters(), x, y))
+    before = sum(int(t.nbytes) for t in (*model.parameters(), x, y))
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         measured(model, x, y, optimizer, lambda: 0, steps=1)

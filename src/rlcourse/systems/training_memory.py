@@ -4,12 +4,13 @@
     fits    peak + what CUDA keeps for itself <= memory of the card
 
 The model is a dense decoder of the Llama, Qwen2 or Qwen3 family, as `language.transformer` runs it
-in PyTorch: moments are exact to the byte for one rank (`memory_timeline` says what is added for
-more). In 16 bits everything that a norm or the loss computes is in float32.
+in PyTorch on a CPU: moments are exact to the byte there for one rank (`memory_timeline` says what
+is added for more). In 16 bits all that a norm or the loss computes is in float32, and is kept. A
+GPU's fused norms keep less, so that on a card this errs on the safe side.
 Memory of cards: what the driver reports (nvidia-smi), in MiB = 2²⁰ bytes; the name of a card says
 GB, of which there are more or less.
-Source: Belotti (2024), Why does an NVIDIA H100 80GB card offer 85.52 GB?, a table of the driver's
-numbers.
+Sources: the table of the driver's numbers at thundergolfer.com/blog/nvidia-gpu-memory-capacity;
+for the RTX 4090 the output of nvidia-smi.
 """
 
 from collections.abc import Mapping

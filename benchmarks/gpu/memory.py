@@ -34,9 +34,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlcourse.language.numbers import wide
 from rlcourse.language.transformer import RMSNorm
-from rlcourse.systems.decoder_memory import passes
 from rlcourse.systems.measured_step import decoder_of, measured
 from rlcourse.systems.training_memory import Plan, peak_of, sizes_of
+from rlcourse.systems.unit_memory import passes
 from rlcourse.systems.zero import RECIPES
 
 OUTPUT = Path(__file__).parents[2] / "src/rlcourse/results/gpu/memory.json"

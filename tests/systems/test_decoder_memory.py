@@ -14,11 +14,11 @@ import torch
 
 from rlcourse.language.transformer import RMSNorm
 from rlcourse.systems.decoder_activations import layer_bytes
-from rlcourse.systems.decoder_memory import Sizes, passes
+from rlcourse.systems.decoder_memory import Sizes
 from rlcourse.systems.measured_step import counted, decoder_of, loss_of
 from rlcourse.systems.memory_counter import MemoryCounter
 from rlcourse.systems.operation_memory import heights, net
-from rlcourse.systems.unit_memory import forms, undominated
+from rlcourse.systems.unit_memory import forms, passes, undominated
 
 torch.set_num_threads(1)
 SCRIPT = Path(__file__).parents[2] / "benchmarks/gpu/memory.py"

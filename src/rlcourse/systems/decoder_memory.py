@@ -17,7 +17,6 @@ from typing import NamedTuple
 from rlcourse.systems.operation_memory import (
     NONE,
     WIDE,
-    Size,
     Step,
     Steps,
     allocations,
@@ -83,35 +82,48 @@ def block_recomputed(c: Sizes, e: int) -> Steps:
 def block_backward(c: Sizes, e: int, first: bool = False, again: bool = False) -> Steps:
     """From the gradient of the output to that of the input.
 
-    first: the block that the backward pass comes to last, where the tables of positions go.
+    first: the block that the backward pass comes to last, where the tables of positions go. again:
+    under a checkpoint, where they go with the last thing that was saved, and so does the input.
     """
-    x, f, lse = per_token(e * c.width), per_token(e * c.hidden), per_token(WIDE * c.heads)
-    hd, kd = c.heads * c.head_dim, c.kv_heads * c.head_dim
-    q, k, meet = per_token(e * hd), per_token(e * kd), Step(x, 2 * x)
-
-    def linear(inputs: int, outputs: int, bias: bool, goes: Size, saved: Size = NONE) -> Steps:
-        late, early = (goes, saved) if again else (goes + saved, NONE)
-        return linear_backward(inputs, outputs, e, bias, late, early)
-
-    steps = linear(c.hidden, c.width, c.mlp_bias, NONE, f) + [Step(f, NONE), Step(f, 3 * f)]
-    steps += linear(c.width, c.hidden, c.mlp_bias, f) + [Step(f, 2 * f)]
-    steps += [*linear(c.width, c.hidden, c.mlp_bias, f, x), meet]
+    steps = swiglu_backward(c, e, again)
     steps += norm_backward(c.width, 1, e, c.width, residual=True, again=again)
-    steps += linear(hd, c.width, c.o_bias, NONE, q * (c.qk_norm and c.heads > 1))
-    steps += [Step(q + 2 * k, 3 * q + 2 * k + lse)]
-    for i, heads in enumerate((c.kv_heads, c.heads)):
-        steps += turn_backward(heads * c.head_dim, c.head_dim, e, bool(i and first and not again))
-        if c.qk_norm:
-            steps += norm_backward(heads * c.head_dim, heads, e, c.head_dim, again=again)
-    steps += linear(c.width, kd, c.qkv_bias, k)
-    steps += [Step(k, k)] * (c.kv_heads > 1) + [*linear(c.width, kd, c.qkv_bias, k), meet]
-    steps += [Step(q, q)] * (c.heads > 1) + [*linear(c.width, hd, c.qkv_bias, q, x), meet]
+    steps += attention_backward(c, e, first and not again, again)
     steps += norm_backward(c.width, 1, e, c.width, residual=True, again=again)
-    if again:  # the input, and the tables, go with the last thing that the checkpoint saved
+    if again:
         late = 2 + 2 * (e < WIDE)
-        goes = x * (e < WIDE) + per_row(2 * WIDE * c.head_dim) * first
+        goes = per_token(e * c.width) * (e < WIDE) + per_row(2 * WIDE * c.head_dim) * first
         steps[-late] = Step(steps[-late].grows, steps[-late].frees + goes)
     return steps
+
+
+def swiglu_backward(c: Sizes, e: int, again: bool) -> Steps:
+    """Down, product, up, SiLU, gate; the gradients of both branches meet."""
+    x, f = per_token(e * c.width), per_token(e * c.hidden)
+    down, into = (c.hidden, c.width, c.mlp_bias), (c.width, c.hidden, c.mlp_bias)
+    steps = linear_backward(down, e, NONE, f, again) + [Step(f, NONE), Step(f, 3 * f)]
+    steps += linear_backward(into, e, f) + [Step(f, 2 * f)]
+    return [*steps, *linear_backward(into, e, f, x, again), Step(x, 2 * x)]
+
+
+def attention_backward(c: Sizes, e: int, first: bool, again: bool) -> Steps:
+    """Output, attention, turns and norms of keys and queries; then values, keys, queries meet.
+
+    Gradients of several heads are put in order before the projection's.
+    """
+    hd, kd = c.heads * c.head_dim, c.kv_heads * c.head_dim
+    x, q, k, lse = (per_token(n) for n in (e * c.width, e * hd, e * kd, WIDE * c.heads))
+    keys, meet = (c.width, kd, c.qkv_bias), Step(x, 2 * x)
+    copied = q * (c.qk_norm and c.heads > 1)
+    steps = linear_backward((hd, c.width, c.o_bias), e, NONE, copied, again)
+    steps += [Step(q + 2 * k, 3 * q + 2 * k + lse)]
+    for i, heads in enumerate((c.kv_heads, c.heads)):
+        steps += turn_backward(heads * c.head_dim, c.head_dim, e, first and i == 1)
+        if c.qk_norm:
+            steps += norm_backward(heads * c.head_dim, heads, e, c.head_dim, again=again)
+    steps += linear_backward(keys, e, k)
+    steps += [Step(k, k)] * (c.kv_heads > 1) + [*linear_backward(keys, e, k), meet]
+    steps += [Step(q, q)] * (c.heads > 1)
+    return [*steps, *linear_backward((c.width, hd, c.qkv_bias), e, q, x, again), meet]
 
 
 # ------------------------------------------------------------------------------- ends
@@ -148,54 +160,3 @@ def embedding_backward(c: Sizes, e: int) -> Steps:
     size, x = fixed(e * c.vocabulary * c.width), per_token(e * c.width)
     sums = [Step(size, 2 * size)] * c.tied
     return [Step(size, x), *sums, Step(NONE, fixed(4))]
-
-
-# ------------------------------------------------------------------------------- parts
-
-
-class Passes(NamedTuple):
-    """A part of the model: shapes of its parameters, its steps forwards and backwards."""
-
-    shapes: tuple[tuple[int, ...], ...]
-    forward: Steps
-    backward: Steps
-
-
-def passes(c: Sizes, e: int, checkpointed: bool = False) -> dict[str, Passes]:
-    """The parts in the order of a forward pass: "embedding", "block 0" to the last, "loss".
-
-    checkpointed: each block keeps its input alone. Tied weights belong to the embedding, though
-    their gradient comes first with the loss. ValueError unless e is 2 or 4.
-    """
-    if e not in (2, 4):
-        raise ValueError(f"e must be 2 or 4 bytes, got {e!r}")
-    again = block_recomputed(c, e) if checkpointed else []
-    table, ahead = (c.vocabulary, c.width), block_forward(c, e, not checkpointed)
-    first, other = (
-        Passes(block_shapes(c), ahead, again + block_backward(c, e, i == 0, checkpointed))
-        for i in (0, 1)
-    )
-    head = ((c.width,),) if c.tied else ((c.width,), table)
-    return {
-        "embedding": Passes((table,), embedding_forward(c, e), embedding_backward(c, e)),
-        **{f"block {i}": other if i else first for i in range(c.layers)},
-        "loss": Passes(head, loss_forward(c, e), loss_backward(c, e)),
-    }
-
-
-def block_shapes(c: Sizes) -> tuple[tuple[int, ...], ...]:
-    """Shapes of a block's parameters, in the order of the model."""
-    hd, kd, stream = c.heads * c.head_dim, c.kv_heads * c.head_dim, (c.width,)
-    inner = [(c.head_dim,)] * (2 * c.qk_norm)
-    projections = [(hd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias)]
-    projections += [(c.width, hd, c.o_bias)]
-    swiglu = [(c.hidden, c.width, c.mlp_bias)] * 2 + [(c.width, c.hidden, c.mlp_bias)]
-    return (stream, *_linears(projections), *inner, stream, *_linears(swiglu))
-
-
-def _linears(matrices: list[tuple[int, int, bool]]) -> list[tuple[int, ...]]:
-    """Shapes of weights, (outputs, inputs), and of their biases where they have one."""
-    shapes: list[tuple[int, ...]] = []
-    for rows, columns, bias in matrices:
-        shapes += [(rows, columns), *[(rows,)] * bias]
-    return shapes

@@ -136,13 +136,17 @@ def turn_backward(c: int, d: int, e: int, last: bool = False) -> Steps:
 
 
 def linear_backward(
-    inputs: int, outputs: int, e: int, bias: bool, goes: Size = NONE, saved: Size = NONE
+    shape: tuple[int, int, bool], e: int, goes: Size, saved: Size = NONE, again: bool = False
 ) -> Steps:
-    """Gradients of the weights and of the input; then what is no longer needed goes.
+    """Gradients of the weights and of the input come; shape: inputs, outputs, whether biased.
 
-    goes: at the end; saved: the input, as soon as the gradient of the weights is there.
+    goes: what isn't needed after that; saved: the input, where nobody else needs it. What a second
+    forward pass saved goes as soon as the gradient of the weights is there.
     """
+    inputs, outputs, bias = shape
     weight, x = fixed(e * inputs * outputs), per_token(e * inputs)
     if bias:
-        return [Step(x, NONE), Step(weight, saved), Step(fixed(e * outputs), goes)]
+        early = again * saved
+        last = Step(fixed(e * outputs), goes + saved - early)
+        return [Step(x, NONE), Step(weight, early), last]
     return [Step(weight, NONE), Step(x, goes + saved)]

@@ -21,10 +21,10 @@ from math import prod
 from typing import Any
 
 from rlcourse._check import positive_integer
-from rlcourse.systems.decoder_memory import Sizes, passes
+from rlcourse.systems.decoder_memory import Sizes
 from rlcourse.systems.memory_timeline import Moment, Unit, peak, timeline
 from rlcourse.systems.model_configs import MODELS, heads, read, size
-from rlcourse.systems.unit_memory import Form, forms
+from rlcourse.systems.unit_memory import Form, forms, passes
 from rlcourse.systems.zero import GIB, RECIPES, Recipe
 
 MIB = 2**20

@@ -11,9 +11,66 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rlcourse.systems.decoder_memory import Passes, Sizes, passes
+from rlcourse.systems.decoder_memory import (
+    Sizes,
+    block_backward,
+    block_forward,
+    block_recomputed,
+    embedding_backward,
+    embedding_forward,
+    loss_backward,
+    loss_forward,
+)
 from rlcourse.systems.memory_timeline import Unit
-from rlcourse.systems.operation_memory import Size, fixed, heights, net
+from rlcourse.systems.operation_memory import Size, Steps, fixed, heights, net
+
+
+class Passes(NamedTuple):
+    """A part of the model: shapes of its parameters, its steps forwards and backwards."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    forward: Steps
+    backward: Steps
+
+
+def passes(c: Sizes, e: int, checkpointed: bool = False) -> dict[str, Passes]:
+    """The parts in the order of a forward pass: "embedding", "block 0" to the last, "loss".
+
+    checkpointed: each block keeps its input alone. Tied weights belong to the embedding, though
+    their gradient comes first with the loss. ValueError unless e is 2 or 4.
+    """
+    if e not in (2, 4):
+        raise ValueError(f"e must be 2 or 4 bytes, got {e!r}")
+    again = block_recomputed(c, e) if checkpointed else []
+    table, ahead = (c.vocabulary, c.width), block_forward(c, e, not checkpointed)
+    first, other = (
+        Passes(block_shapes(c), ahead, again + block_backward(c, e, i == 0, checkpointed))
+        for i in (0, 1)
+    )
+    head = ((c.width,),) if c.tied else ((c.width,), table)
+    return {
+        "embedding": Passes((table,), embedding_forward(c, e), embedding_backward(c, e)),
+        **{f"block {i}": other if i else first for i in range(c.layers)},
+        "loss": Passes(head, loss_forward(c, e), loss_backward(c, e)),
+    }
+
+
+def block_shapes(c: Sizes) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a block's parameters, in the order of the model."""
+    hd, kd, stream = c.heads * c.head_dim, c.kv_heads * c.head_dim, (c.width,)
+    inner = [(c.head_dim,)] * (2 * c.qk_norm)
+    projections = [(hd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias), (kd, c.width, c.qkv_bias)]
+    projections += [(c.width, hd, c.o_bias)]
+    swiglu = [(c.hidden, c.width, c.mlp_bias)] * 2 + [(c.width, c.hidden, c.mlp_bias)]
+    return (stream, *_linears(projections), *inner, stream, *_linears(swiglu))
+
+
+def _linears(matrices: list[tuple[int, int, bool]]) -> list[tuple[int, ...]]:
+    """Shapes of weights, (outputs, inputs), and of their biases where they have one."""
+    shapes: list[tuple[int, ...]] = []
+    for rows, columns, bias in matrices:
+        shapes += [(rows, columns), *[(rows,)] * bias]
+    return shapes
 
 
 class Form(NamedTuple):

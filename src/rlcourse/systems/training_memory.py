@@ -6,7 +6,8 @@
 The model is a dense decoder of the Llama, Qwen2 or Qwen3 family, as `language.transformer` runs it
 in PyTorch on a CPU: moments are exact to the byte there for one rank (`memory_timeline` says what
 is added for more). In 16 bits all that a norm or the loss computes is in float32, and is kept. A
-GPU's fused norms keep less, so that on a card this errs on the safe side.
+GPU's fused norms keep less; so on a card this should err on the safe side, which
+`benchmarks/gpu/memory.py` is there to measure.
 Memory of cards: what the driver reports (nvidia-smi), in MiB = 2²⁰ bytes; the name of a card says
 GB, of which there are more or less.
 Sources: the table of the driver's numbers at thundergolfer.com/blog/nvidia-gpu-memory-capacity;
@@ -48,8 +49,7 @@ UPDATES = ("fused", "foreach", "loop")
 class Plan:
     """A training step. model: a name in MODELS or the content of a config.json.
 
-    batch: sequences of each rank, of so many tokens. update: which of PyTorch's
-    forms of AdamW;
+    batch: sequences of each rank, of so many tokens. update: which of PyTorch's forms of AdamW.
     ahead: units gathered before their turn. ValueError names what doesn't exist or is below 1.
     """
 

@@ -130,7 +130,7 @@ const STYLE = `
 .card[data-theme=dark] { --weights: 86 180 233; }
 .story { font-weight: 650; font-size: 1.06rem; min-height: 1.45em; } .story.bad { font-size: 1.06rem; }
 .bars .choice { display: block; min-height: 0; } .bars .choice > span:first-child { display: none; } .bars .seg { display: grid; width: 100%; border: 0; border-radius: 0; overflow: visible; }
-.bars .seg button, .scale { display: grid; grid-template-columns: 6.1rem 1fr 5.6rem; gap: .5rem; align-items: center; text-align: left; padding: .25rem .5rem; }
+.bars .seg button, .scale { display: grid; grid-template-columns: 5.9rem 1fr 6.5rem; gap: .4rem; align-items: center; text-align: left; padding: .25rem .5rem; }
 .bars .seg button, .bars .seg button[aria-checked=true] { background: none; color: var(--ink); font-weight: 400; border-radius: 9px; border: 1.5px solid transparent; }
 .bars .seg button:hover { border-color: var(--edge); } .bars .seg button[aria-checked=true] { background: var(--panel); border-color: var(--accent); }
 .bars .seg button:focus-visible { outline-color: var(--accent); outline-offset: -1px; }
@@ -330,9 +330,9 @@ export function mount(host, data, { onState = () => {} } = {}) {
 
   function drawBars() {
     const cut = `÷ ${comma(w.ranks)}`;
-    stages.draw(`States: what each of ${comma(w.ranks)} ranks keeps of ${comma(model.parameters)} parameters`, all, ["all whole", `master, moments ${cut}`, `+ gradients ${cut}`, `+ weights ${cut}`], before?.totals, high && all.map((_, stage) => worth({ ...w, stage })));
+    stages.draw(`States: what each of ${comma(w.ranks)} ranks keeps of ${comma(model.parameters)} parameters`, all, ["all whole", `${["master", "moments"].filter((kind) => recipe[kind]).join(", ")} ${cut}`, `+ gradients ${cut}`, `+ weights ${cut}`], before?.totals, high && all.map((_, stage) => worth({ ...w, stage })));
     for (const el of [policies.el, controls.batch.el, controls.tokens.el]) el.hidden = !high;
-    const shown = new Set([...STATES, ...(high ? OWNERS.filter((_, i) => high.some(({ parts }) => parts[i])) : [])]);
+    const shown = new Set([...STATES.filter((kind) => recipe[kind]), ...(high ? OWNERS.filter((_, i) => high.some(({ parts }) => parts[i])) : [])]);
     for (const el of legend.children) el.hidden = !shown.has(el.firstChild.classList[1]);
     hint.textContent = high ? "" : "Of this one only the number of parameters is known here, so states are all that is counted. Choose a model with layers to see what its activations take.";
     if (high) policies.draw(`Peak of a step, stage ${w.stage}: ${comma(w.batch)} × ${comma(w.tokens)} tokens on each rank`, high.map(({ parts }) => parts), high.map(({ name }) => `peak: ${name}`), before?.peaks);
@@ -386,7 +386,7 @@ export function mount(host, data, { onState = () => {} } = {}) {
     );
     const { name, parts } = high ? high[Number(w.checkpointing)] : {};
     if (high) sums.append(lines(`peak, ${name}:`, ...parts.flatMap((x, i) => (x ? [`${WORDS[OWNERS[i]] ?? OWNERS[i]} ${num(x / 1e9, 2)} +`] : [])).join("|").replace(/ \+$/, "").split("|"), h("b", {}, `= ${comma(need())} bytes`), `= ${num(need() / 1e9, 2)} GB`));
-    note.textContent = `GB = 10⁹ bytes, GiB = 2³⁰. Room on a card: what its driver reports, less 1 GiB that CUDA keeps.${high ? " Activations are those of this course's decoder; AdamW is fused. Each layer is cut for itself, so a peak has a little more padding than the states above." : ""}`;
+    note.textContent = `GB = 10⁹ bytes, GiB = 2³⁰. Room on a card: what its driver reports, less 1 GiB that CUDA keeps.${high ? " Activations are those of this course's decoder; the update needs no memory of its own (fused). Each layer is cut for itself, so a peak has a little more padding than the states above." : ""}`;
   }
 
   const state = () => ({ settings: copyOf(w), states: all.map(sum), parts: [...all[w.stage]], peaks: high ? high.map(({ parts }) => sum(parts)) : null, fits: fits(need()) });

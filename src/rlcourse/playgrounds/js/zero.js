@@ -130,7 +130,7 @@ const STYLE = `
 .card[data-theme=dark] { --weights: 86 180 233; }
 .story { font-weight: 650; font-size: 1.06rem; min-height: 1.45em; } .story.bad { font-size: 1.06rem; }
 .bars .choice { display: block; min-height: 0; } .bars .choice > span:first-child { display: none; } .bars .seg { display: grid; width: 100%; border: 0; border-radius: 0; overflow: visible; }
-.bars .seg button, .scale { display: grid; grid-template-columns: 5.9rem 1fr 6.5rem; gap: .4rem; align-items: center; text-align: left; padding: .25rem .5rem; }
+.bars .seg button, .scale { display: grid; grid-template-columns: 6.3rem 1fr 6.4rem; gap: .35rem; align-items: center; text-align: left; padding: .25rem .5rem; }
 .bars .seg button, .bars .seg button[aria-checked=true] { background: none; color: var(--ink); font-weight: 400; border-radius: 9px; border: 1.5px solid transparent; }
 .bars .seg button:hover { border-color: var(--edge); } .bars .seg button[aria-checked=true] { background: var(--panel); border-color: var(--accent); }
 .bars .seg button:focus-visible { outline-color: var(--accent); outline-offset: -1px; }

@@ -167,3 +167,36 @@ def test_every_picture_is_drawn():
         assert picture.alt
         assert len(picture.panels) == panels
         assert all(svg.startswith("<svg") for svg in picture.panels)
+
+
+# ------------------------------------------------------------------------------- recorded
+
+
+def test_the_records_say_what_the_table_and_the_text_say():
+    ranks, saved, steps = zero_tables.records().values()
+    (table,) = zero_tables.table_of_records().tables
+    cases = {row[0]: row[1:] for row in table[1:]}
+    assert cases["states of each rank, stages 0 to 3"] == (str(len(ranks["rows"])), "0 bytes")
+    assert cases["payload of a step"][1] == "0 elements"
+    assert float(cases["losses in float64, against one process"][1]) < 1e-10
+    assert cases["moments of PyTorch's two"][1] == "0 bytes"
+    assert cases["saved activations"] == (str(len(saved["rows"])), "0 bytes")
+    assert cases["peaks of phases of a step"] == (str(len(steps["rows"])), "0 bytes")
+    assert {row["ranks"] for row in ranks["rows"]} == {2, 4}
+    assert {row["stage"] for row in ranks["rows"]} == {0, 1, 2, 3}
+    assert {row["dtype"] for row in saved["rows"]} == {"float32", "bfloat16"}
+
+
+def test_fsdp2_pads_weights_and_gradients_to_the_rows_of_the_first_rank():
+    for peer in zero_tables.records()["ranks"]["peers"]:
+        for state in ("weights", "gradients"):
+            assert peer["fully_shard"][state] == [peer["rows"][0]] * peer["ranks"]
+        assert peer["rows"][-1] < peer["rows"][0]
+
+
+def test_34_is_a_fact_about_one_implementation():
+    (table,) = zero_tables.table_of_layers().tables
+    units = {layer: float(x) for layer, x in table[1:]}
+    assert units["GPT by the formula, without 5HN/C"] == 34
+    assert units["nn.TransformerEncoderLayer, no dropout"] < 34 < units["decoder, SDPA"]
+    assert max(units.values()) > 4 * 34

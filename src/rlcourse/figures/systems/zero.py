@@ -173,13 +173,13 @@ def data_cuts(shapes: list[list[int]], ranks: int) -> dict[str, list[int]]:
 def draw_cuts(data: dict[str, list[int]]) -> Picture:
     """Elements of each rank, one panel a cut, with the mean as a line."""
     panels = []
-    top = 1.15 * max(max(held) for held in data.values())
-    mean = sum(data["whole"]) / len(data["whole"])
+    top = 1.15 * max(max(held) for held in data.values()) / 1e6
+    mean = sum(data["whole"]) / len(data["whole"]) / 1e6
     for cut, held in data.items():
         figure, axes = panel(f'"{cut}": at most {max(held):,}', (2.7, 2.1))
-        axes.bar(range(len(held)), held, 0.6, color=BLUE)
+        axes.bar(range(len(held)), [x / 1e6 for x in held], 0.6, color=BLUE)
         axes.axhline(mean, color="#000000", linewidth=0.9, linestyle=":")
-        axes.set(xlabel="rank", ylabel="elements", ylim=(0, top))
+        axes.set(xlabel="rank", ylabel="million elements", ylim=(0, top))
         axes.set_xticks(range(len(held)))
         axes.grid(axis="x", visible=False)
         panels.append(figure)

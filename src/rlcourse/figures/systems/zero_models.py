@@ -13,9 +13,7 @@ CACHED = ("Llama-2-7B", "Llama-2-70B", "Llama-3.1-8B", "Qwen2.5-7B", "Qwen3-8B",
 
 def table_of_models() -> Tables:
     """Parameters of each model that the package knows, those one token uses, bytes of a token."""
-    rows: Rows = [
-        ("model", "parameters", "used by a token", "trained, GB", "cache of a token, KiB")
-    ]
+    rows: Rows = [("model", "parameters", "of a token", "to train, GB", "KiB a token")]
     for name, config in MODELS.items():
         counts = count(config)
         cache = kv_per_token(config) / KIB

@@ -1,21 +1,16 @@
 """A training step over time, in the chapter on ZeRO: bytes by owner, and where the peak is."""
 
-from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 from matplotlib.figure import Figure
-from torch.nn.functional import cross_entropy
 
 from rlcourse.figures.systems.attention_speed import Rows, Tables
-from rlcourse.language.checkpoints import read_config
-from rlcourse.language.transformer import Decoder
 from rlcourse.plot import BLUE, GREEN, GREY, OCHRE, PURPLE, RED, Picture, panel, picture
+from rlcourse.systems.measured_step import Peaks, counted, predicted
 from rlcourse.systems.memory_advice import advice
-from rlcourse.systems.memory_counter import MemoryCounter
 from rlcourse.systems.memory_timeline import Moment, peak
-from rlcourse.systems.saved_tensors import checkpointed
-from rlcourse.systems.training_memory import CARDS, Plan, fits, peak_of, timeline_of
+from rlcourse.systems.training_memory import CARDS, Plan, fits, peak_of, sizes_of, timeline_of
 from rlcourse.systems.zero import GB, GIB
 
 OWNERS = {  # what stays lies below
@@ -123,43 +118,27 @@ CONFIG = {
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": False,
-    "max_position_embeddings": 256,
 }
-SHAPES = ((2, 16), (4, 100))
+BATCH, TOKENS = 4, 100
+TYPES = {"fp32 Adam": torch.float32, "pure bf16 Adam": torch.bfloat16}
 
 
 def table_of_peaks() -> Tables:
-    """Two steps of a small decoder in float32, counted operation by operation; live."""
-    rows: Rows = [("B × N", "layers", "step", "timeline", "counted", "off", "at")]
-    count_steps(Plan(CONFIG, tokens=2))  # a process's first run makes a few bytes that stay
-    for batch, tokens in SHAPES:
+    """Two steps of a small decoder: the most bytes of each phase, by the timeline; live.
+
+    off: the largest difference of a phase from what was counted, operation by operation.
+    """
+    rows: Rows = [("recipe", "layers", "step", *Peaks._fields, "off")]
+    for recipe, dtype in TYPES.items():
         for checkpointing in (False, True):
-            plan = Plan(CONFIG, batch, tokens, recipe="fp32 Adam", checkpointing=checkpointing)
-            words = f"{batch} × {tokens}", "recomputed" if checkpointing else "kept"
-            for step, counted in enumerate(count_steps(plan)):
-                most = peak(timeline_of(plan, first=not step))
-                sizes = f"{most.total:,}", f"{counted:,}", str(counted - most.total)
-                rows.append((*words, str(step + 1), *sizes, most.name))
-    return Tables("Bytes at the peak of a step:", (rows,))
-
-
-def count_steps(plan: Plan, steps: int = 2) -> list[int]:
-    """The peak of each step, from the storages that were alive: weights, moments and all."""
-    model = Decoder(read_config(plan.config), generator=torch.Generator().manual_seed(0))
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    found = []
-    with MemoryCounter() as counter, checkpointed(model) if plan.checkpointing else nullcontext():
-        counter.add(model.parameters())
-        inputs = torch.zeros(plan.batch, plan.tokens, dtype=torch.int64)
-        targets = torch.zeros(plan.batch * plan.tokens, dtype=torch.int64)
-        for _ in range(steps):
-            counter.mark()
-            loss = cross_entropy(model(inputs).flatten(0, 1), targets)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad()
-            del loss
-            found.append(counter.peak)
-    return found
+            plan = Plan(CONFIG, BATCH, TOKENS, recipe=recipe, checkpointing=checkpointing)
+            real = counted(
+                sizes_of(CONFIG), BATCH, TOKENS, dtype, checkpointing,
+                generator=torch.Generator().manual_seed(0),
+            )  # fmt: skip
+            words = recipe, "recomputed" if checkpointing else "kept"
+            for step, found in enumerate(real):
+                phases = predicted(timeline_of(plan, first=not step))
+                off = max(abs(a - b) for a, b in zip(phases, found, strict=True))
+                rows.append((*words, str(step + 1), *(f"{x:,}" for x in phases), str(off)))
+    return Tables(f"{BATCH} × {TOKENS} tokens, bytes:", (rows,))

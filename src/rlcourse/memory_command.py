@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlcourse._check import positive_integer
-
 if TYPE_CHECKING:
     from rlcourse.systems.memory_timeline import Moment
     from rlcourse.systems.training_memory import Plan
@@ -67,6 +65,7 @@ def report(given: Namespace) -> tuple[Report, list["Moment"]]:
 
     ValueError for what isn't known, and for sizes that can't be.
     """
+    from rlcourse._check import positive_integer
     from rlcourse.systems import communication, parameter_counts, training_memory, zero
 
     name, config = _model(given.model)
@@ -114,11 +113,10 @@ def _model(given: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def _one_of(name: str, given: str, known: Iterable[str]) -> str:
-    """The known name that is given or that alone begins so, whatever the case and the signs."""
+    """The known name that is given, or that alone contains it, whatever the case and the signs."""
     names = list(known)
     same = [x for x in names if _plain(x) == _plain(given)]
-    begun = [x for x in names if _plain(x).startswith(_plain(given))]
-    if len(found := same or begun) != 1:
+    if len(found := same or [x for x in names if _plain(given) in _plain(x)]) != 1:
         raise ValueError(f"{name} must be one of {'; '.join(names)}, got {given!r}")
     return found[0]
 
@@ -173,14 +171,21 @@ def _card(name: str, plan: "Plan | None", states: int) -> Report:
 
 
 def _together(plan: "Plan", card: str) -> list[tuple[str, int]]:
-    """What is enough for most models: stage 3, checkpointing and as many ranks as that takes."""
+    """What is enough for most models: stage 3, checkpointing and as many ranks as that takes.
+
+    If no number of ranks is enough, the same with one sequence.
+    """
     from rlcourse.systems.memory_advice import MOST_RANKS
     from rlcourse.systems.training_memory import fits, peak_of
 
-    ranks = plan.ranks
-    while ranks <= MOST_RANKS:
-        other = replace(plan, ranks=ranks, stage=3, checkpointing=True)
-        if fits(other, card):
-            return [(f"stage 3, ranks {ranks}, checkpointing", peak_of(other).total)]
-        ranks *= 2
+    for batch in dict.fromkeys((plan.batch, 1)):
+        ranks = plan.ranks
+        while ranks <= MOST_RANKS:
+            other = replace(plan, ranks=ranks, batch=batch, stage=3, checkpointing=True)
+            if fits(other, card):
+                words = f"stage 3, ranks {ranks}, checkpointing" + ", batch 1" * (
+                    batch != plan.batch
+                )
+                return [(words, peak_of(other).total)]
+            ranks *= 2
     return []

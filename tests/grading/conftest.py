@@ -103,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package, source = home / "rlcourse", Path(rlcourse.__file__).parent
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(source / "grading", package / "grading", ignore=ignored)
-    for name in ("__init__.py", "cli.py", "exercises/__init__.py"):
+    for name in ("__init__.py", "cli.py", "memory_command.py", "exercises/__init__.py"):
         (package / name).parent.mkdir(exist_ok=True)
         shutil.copy(source / name, package / name)
     shutil.copytree(HERE / "course", package, dirs_exist_ok=True, ignore=ignored)

@@ -154,6 +154,7 @@ GROUP_MEANS = {  # of rlcourse.alignment.grpo
 }
 NONE_TOO = "None is no integer of at least 1 either; only the message is another"
 ONE_AXIS = "the tokens that count are taken out of the batch, along one axis"
+SAVED_BY_ALL = "every set has it: which saves most stays the same"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
     "tabular.gridworld.iterative_evaluation": {
@@ -391,6 +392,35 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "weights: _floats(lse)  ->  lse": "what the forward saved is floats already",
         "_floats: a.astype(np.float64)  ->  np.float64": "only floats come here",
         "_floats: a.astype(np.float64)  ->  a.astype()": "only floats come here",
+    },
+    "systems.checkpointing.segment_peak": {
+        "segment_peak: positive_integer('layers', layers)  ->  layers": (
+            "less than one layer is less than one part, and refused for that"
+        ),
+    },
+    "systems.checkpointing.best_parts": {
+        "best_parts: positive_integer('layers', layers)  ->  layers": (
+            "min refuses an empty range with ValueError too; only the message is another"
+        ),
+    },
+    "systems.checkpointing.revolve_forwards": {
+        "revolve_forwards: comb(c + r, c) < positive_integer('layers', layers)  ->  "
+        "comb(c + r, c) <= positive_integer('layers', layers)": (
+            "at L = C(c + r, c), r and r + 1 give the same: C(c + r + 1, r) - C(c + r, r - 1) = L"
+        ),
+    },
+    "systems.checkpointing.knapsack": {
+        "knapsack: 0  ->  1  in  best: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())]  "
+        "(no. 2)": SAVED_BY_ALL,
+        "knapsack: 0  ->  -1  in  best: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())]  "
+        "(no. 2)": SAVED_BY_ALL,
+        "knapsack: sizes  ->  seconds  in  for i in range(len(sizes)):": (
+            "they have the same length here: others were refused"
+        ),
+        "knapsack: found[1] < best[-1][1]  ->  found[1] <= best[-1][1]": (
+            "it also keeps sets that save as much with more bytes: the answer fits and is as good"
+        ),
+        "knapsack: list(best[-1][2])  ->  best[-1][2]": "a tuple of the same indices",
     },
     "systems.zero.layer_activations": {
         f"layer_activations: ('width', 'heads', *['tokens'] * sequence_parallel)  ->  {other}": (

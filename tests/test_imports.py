@@ -57,6 +57,9 @@ BEHIND = {  # helpers that build on a topic of their room, and stand right behin
     ("systems", "measured_step"): ("systems", "zero"),
     ("systems", "peer_activations"): ("systems", "zero"),
     ("systems", "rlhf_memory"): ("systems", "zero"),
+    ("systems", "checkpoint_schedules"): ("systems", "checkpointing"),
+    ("systems", "optimal_checkpoints"): ("systems", "checkpointing"),
+    ("systems", "recompute"): ("systems", "checkpointing"),
 }
 MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).glob("*.py"))
 
@@ -137,12 +140,15 @@ def test_the_rule_sees_every_kind_of_import(tmp_path: Path) -> None:
 SYSTEMS = (
     "activations",
     "attention_tiles",
+    "checkpoint_schedules",
+    "checkpointing",
     "communication",
     "decoder_activations",
     "flash_attention",
     "low_precision",
     "model_configs",
     "online_softmax",
+    "optimal_checkpoints",
     "parameter_counts",
     "parameter_shapes",
     "rlhf_memory",

@@ -2,6 +2,7 @@
 
 from ._base import Playground, bundle
 from .actor_critic import ActorCriticPlayground
+from .checkpointing import CheckpointingPlayground
 from .decoding import DecodingPlayground
 from .dpo import DPOPlayground
 from .dynamic_programming import DynamicProgrammingPlayground
@@ -16,6 +17,7 @@ from .zero import ZeROPlayground
 
 __all__ = [
     "ActorCriticPlayground",
+    "CheckpointingPlayground",
     "DPOPlayground",
     "DecodingPlayground",
     "DynamicProgrammingPlayground",

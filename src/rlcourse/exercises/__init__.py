@@ -9,6 +9,6 @@ ROOMS = {
     "deep": "function_approximation dqn policy_gradient actor_critic ppo continuous_control",
     "language": "recurrent transformer positions experts decoding qwen vision",
     "alignment": "data reward_model dpo ppo_rlhf grpo credit_assignment agent_loop",
-    "systems": "online_softmax flash_attention row_kernel kv_cache checkpointing zero parallelism "
+    "systems": "online_softmax flash_attention row_kernel zero checkpointing kv_cache parallelism "
     "hybridflow",
 }

@@ -1,5 +1,7 @@
 """Execution: the cache knows the package, failures are told, budgets hold."""
 
+import os
+
 import pytest
 
 from rlcourse.book import execute
@@ -63,6 +65,17 @@ def test_a_page_that_takes_too_long_is_named():
     assert execute.check_seconds({"a": execute.LIMIT}) == {"a": execute.LIMIT}
     with pytest.raises(RuntimeError, match="slow 61 s"):
         execute.check_seconds({"fast": 1.0, "slow": 61.0})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows doesn't count what processes spent")
+def test_seconds_are_those_of_work_not_of_waiting(small_book):
+    works = "import time; end = time.process_time() + 3\nwhile time.process_time() < end: pass"
+    taken = [
+        execute.execute(small_book(page(code)).root)["book/tabular/page"]
+        for code in ("import time; time.sleep(6)", works)
+    ]
+    assert taken[0] < 6
+    assert taken[1] > taken[0] + 2
 
 
 def test_the_kernel_has_one_thread_and_a_seed(small_book):

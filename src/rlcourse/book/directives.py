@@ -21,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 from .graded import title
 from .quiz import Option, read_quiz
 
-SECONDS = "Its cells took {seconds} s to run when this page was built."
+SECONDS = "Its cells took {seconds} s of CPU time when this page was built."
 
 
 class details(nodes.General, nodes.Element):

@@ -16,11 +16,10 @@ from torch import Tensor
 from rlcourse.systems.checkpoint_schedules import Schedule
 
 Generators = tuple[torch.Generator, ...]
+Layer = Callable[..., Any]
 
 
-def recomputed(
-    f: Callable[..., Any], *x: Tensor, generators: Sequence[torch.Generator] = ()
-) -> Any:
+def recomputed(f: Layer, *x: Tensor, generators: Sequence[torch.Generator] = ()) -> Any:
     """f(*x), of which only x is saved for the backward pass.
 
     f: tensors -> a tensor or a tuple of tensors, the same whenever it draws the same; it may use
@@ -35,19 +34,18 @@ def recomputed(
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, f: Callable[..., Any], generators: Generators, _: Tensor, *x: Tensor
-    ) -> Any:
-        ctx.f, ctx.generators = f, generators
-        ctx.drawn = [generator.get_state() for generator in generators]
+    def forward(ctx: Any, f: Layer, own: Generators, _: Tensor, *x: Tensor) -> Any:
+        ctx.f, ctx.generators = f, own
+        ctx.drawn = [generator.get_state() for generator in own]
         ctx.mixed = _autocast_of(x)
         ctx.save_for_backward(*x)
         return f(*x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        x = [t.detach().requires_grad_(t.requires_grad) for t in ctx.saved_tensors]
-        with torch.enable_grad(), _as_then(ctx.generators, ctx.drawn), torch.autocast(**ctx.mixed):
+        saved, dice = ctx.saved_tensors, _as_then(ctx.generators, ctx.drawn)
+        x = [t.detach().requires_grad_(t.requires_grad) for t in saved]
+        with torch.enable_grad(), torch.autocast(**ctx.mixed), dice:
             y = ctx.f(*x)
         outputs = (y,) if isinstance(y, Tensor) else y
         pairs = zip(outputs, gradients, strict=True)
@@ -67,7 +65,7 @@ def _autocast_of(x: Sequence[Tensor]) -> dict[str, Any]:
 
 @contextmanager
 def _as_then(generators: Generators, states: Sequence[Tensor]) -> Any:
-    """Draw what was drawn then; afterwards the generators are where they were."""
+    """Draw what was drawn then; afterwards they are where they were."""
     now = [generator.get_state() for generator in generators]
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state)

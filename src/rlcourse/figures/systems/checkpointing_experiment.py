@@ -98,18 +98,19 @@ def table_of_experiment(data: Experiment) -> Tables:
     """Bytes counted on the page, and recorded seconds, over those of autograd."""
     record = load("benchmarks/checkpointing")
     times = {row["way"]: row["times"] for row in record["rows"]}
-    rows: Rows = [("way", "kB counted", "− schedule", "forwards", "time, model", "measured")]
+    rows: Rows = [("way", "kB", "more", "forwards", "time", "measured")]
     for name, way in data.ways.items():
         found = times[name]
-        quartiles = f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+        quartiles = f"{found['median']:.2f} ({found['low']:.2f}–{found['high']:.2f})"
         cells = [f"{way.peak / 1e3:,.0f}", "", "", ""]
         if way.cost:
-            rest = f"{(way.peak - way.cost.peak) / data.state:.1f} states"
+            rest = f"{(way.peak - way.cost.peak) / data.state:.1f}"
             cells[1:] = [rest, str(way.cost.forwards), f"{relative_time(way.cost):.2f}"]
         rows.append((name, *cells, quartiles))
     sizes = record["problem"]
     says = (
-        f"Bytes of this page's run, width {CONFIG.width}; seconds over autograd's with their"
+        f"Bytes of this page's run, width {CONFIG.width}, and how many states more than the"
+        " schedule says; time by the count of forwards, and seconds over autograd's with their"
         f" quartiles, width {sizes['width']}, recorded on {record['date']},"
         f" {record['machine']['cpu']}, one thread, PyTorch {record['versions']['torch']}:"
     )

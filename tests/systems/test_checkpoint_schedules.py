@@ -182,6 +182,32 @@ def test_the_optimum_fits_and_no_schedule_at_all_is_faster(seed: int) -> None:
     assert found.forwards == sum(seconds)
 
 
+def test_a_state_dropped_early_can_be_faster_where_sizes_differ() -> None:
+    sizes = [5, 8, 7, 1], [5, 5, 8, 1], [6, 4, 4, 4]
+    words = (
+        "keep 0, forward 1, keep 1, forward 2, forward 3, tape 4, backward 4,"
+        " load 1, drop 1, forward 2, tape 3, backward 3, load 0, forward 1, tape 2, backward 2,"
+        " load 0, tape 1, backward 1"
+    )
+    early = [Action(kind, int(i)) for kind, i in (word.split() for word in words.split(", "))]
+    assert run(early, *sizes) == (54, 17)
+    assert run(optimal(*sizes, 17), *sizes).forwards == 59  # of the persistent ones
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "forward 1, tape 2, backward 2, forward 0, tape 1, backward 1",  # x_0 is gone
+        "forward 1, tape 2, backward 2, keep -1",
+        "forward 1, tape 2, keep 2",
+    ],
+)
+def test_what_is_not_at_hand_cannot_be_used(words: str) -> None:
+    schedule = [Action(kind, int(i)) for kind, i in (word.split() for word in words.split(", "))]
+    with pytest.raises(ValueError, match="schedule can't"):
+        run(schedule, ones(2), ones(2), ones(2))
+
+
 def test_a_schedule_that_cannot_be_done_is_refused() -> None:
     good = c.segments(4, 2)
     for at in range(len(good)):

@@ -91,6 +91,11 @@ def test_weights_learn_where_no_input_needs_a_gradient() -> None:
     assert all(p.grad is not None for p in f.parameters())
 
 
+def test_a_list_of_outputs_is_refused() -> None:
+    with pytest.raises(TypeError, match="one or a tuple, got list"):
+        recomputed(lambda x: [x, x], torch.ones(2, requires_grad=True))
+
+
 def test_several_inputs_and_outputs_pass_through() -> None:
     a, b = (torch.tensor([2.0, 3.0], requires_grad=True) for _ in range(2))
     product, _, whole = recomputed(lambda x, y: (x * y, x + y, torch.tensor([1, 2])), a, b)

@@ -104,13 +104,14 @@ def run(
     saves in layer i beside its input, of which a tape keeps a copy unless it is kept already.
     Raises ValueError at an action that can't be done, and where a layer isn't run backwards.
     """
-    layers, at, spent, peak = len(seconds), 0, 0, 0
+    layers, spent, peak = len(seconds), 0, 0
+    at: int | None = 0  # the state at hand; none after a backward
     kept: set[int] = set()
     tapes: set[int] = set()
     left = layers
     for step, (kind, i) in enumerate(schedule):
         ready = {
-            "keep": at == i,
+            "keep": at == i < layers,
             "load": i in kept,
             "drop": i in kept,
             "forward": at == i - 1 < layers,
@@ -127,7 +128,7 @@ def run(
             at = i
         elif kind == "backward":
             tapes.remove(i)
-            left, at = i - 1, -1
+            left, at = i - 1, None
         else:
             at, spent = i, spent + seconds[i - 1]
             if kind == "tape":

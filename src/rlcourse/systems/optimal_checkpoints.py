@@ -6,7 +6,8 @@
     T(t - 1, t, m) = f_t where a_t <= m                                  (eq-optimal-checkpoints)
 
 f seconds of a forward, x bytes of a state, a bytes of a tape beside its input. This is the best of
-all schedules that drop a state only when the layers after it are done ("persistent").
+all schedules that drop a state only when the layers after it are done ("persistent"). Where states
+differ in size another may be faster, which drops one early and makes it again.
 Source: Beaumont, Eyraud-Dubois, Hermann, Joly and Shilova (2019), Optimal checkpointing for
 heterogeneous chains, theorem 1.
 """
@@ -31,7 +32,7 @@ class Option(NamedTuple):
 def optimal(
     seconds: Sequence[int], state_bytes: Sequence[int], tape_bytes: Sequence[int], budget: int
 ) -> Schedule:
-    """The schedule with the least seconds whose peak is at most `budget`  (eq-optimal-checkpoints).
+    """The persistent schedule with the least seconds within `budget`  (eq-optimal-checkpoints).
 
     seconds and bytes (L,) as `checkpoint_schedules.run` takes them; the input x_0 counts. Time and
     space grow with the budget: count in MiB, rounded up, for large tensors. ValueError where no

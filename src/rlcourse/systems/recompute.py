@@ -23,7 +23,9 @@ def recomputed(f: Layer, *x: Tensor, generators: Sequence[torch.Generator] = ())
     """f(*x), of which only x is saved for the backward pass.
 
     f: tensors -> a tensor or a tuple of tensors, the same whenever it draws the same; it may use
-    weights. generators: what f draws from beside PyTorch's own for the devices of x.
+    weights. generators: what f draws from beside PyTorch's own, on the CPU and on CUDA's devices
+    of x. For `.backward()` only: `torch.autograd.grad` does not see the weights that f uses.
+    TypeError where f returns anything else.
     """
     own = {torch.default_generator, *generators}
     for device in {t.device for t in x if t.is_cuda}:
@@ -39,7 +41,10 @@ class _Recomputed(torch.autograd.Function):
         ctx.drawn = [generator.get_state() for generator in own]
         ctx.mixed = _autocast_of(x)
         ctx.save_for_backward(*x)
-        return f(*x)
+        y = f(*x)
+        if not isinstance(y, Tensor | tuple):
+            raise TypeError(f"f must return tensors, one or a tuple, got {type(y).__name__}")
+        return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
@@ -55,7 +60,7 @@ class _Recomputed(torch.autograd.Function):
 
 
 def _autocast_of(x: Sequence[Tensor]) -> dict[str, Any]:
-    kind = x[0].device.type if x else "cpu"
+    kind = next((t.device.type for t in x if t.device.type not in ("cpu", "meta")), "cpu")
     return {
         "device_type": kind,
         "enabled": torch.is_autocast_enabled(kind),

@@ -92,7 +92,7 @@ def test_weights_learn_where_no_input_needs_a_gradient() -> None:
 
 
 def test_a_list_of_outputs_is_refused() -> None:
-    with pytest.raises(TypeError, match="one or a tuple, got list"):
+    with pytest.raises(TypeError, match="a tensor or a tuple, got list"):
         recomputed(lambda x: [x, x], torch.ones(2, requires_grad=True))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlcourse.systems.checkpoint_schedules import Schedule
 
-Generators = tuple[torch.Generator, ...]
+Dice = tuple[torch.Generator, ...]
 Layer = Callable[..., Any]
 
 
@@ -30,20 +30,21 @@ def recomputed(f: Layer, *x: Tensor, generators: Sequence[torch.Generator] = ())
     own = {torch.default_generator, *generators}
     for device in {t.device for t in x if t.is_cuda}:
         own.add(torch.cuda.default_generators[device.index])
-    weightless = torch.empty(0, requires_grad=True)  # else no x that needs a gradient: no backward
-    return _Recomputed.apply(f, tuple(own), weightless, *x)  # type: ignore[no-untyped-call]
+    empty = torch.empty(0, requires_grad=True)  # so that backward is called
+    return _Recomputed.apply(f, tuple(own), empty, *x)  # type: ignore[no-untyped-call]
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, f: Layer, own: Generators, _: Tensor, *x: Tensor) -> Any:
-        ctx.f, ctx.generators = f, own
-        ctx.drawn = [generator.get_state() for generator in own]
+    def forward(ctx: Any, f: Layer, dice: Dice, _: Tensor, *x: Tensor) -> Any:
+        ctx.f, ctx.generators = f, dice
+        ctx.drawn = [generator.get_state() for generator in dice]
         ctx.mixed = _autocast_of(x)
         ctx.save_for_backward(*x)
         y = f(*x)
         if not isinstance(y, Tensor | tuple):
-            raise TypeError(f"f must return tensors, one or a tuple, got {type(y).__name__}")
+            kind = type(y).__name__
+            raise TypeError(f"f must return a tensor or a tuple, got {kind}")
         return y
 
     @staticmethod
@@ -69,7 +70,7 @@ def _autocast_of(x: Sequence[Tensor]) -> dict[str, Any]:
 
 
 @contextmanager
-def _as_then(generators: Generators, states: Sequence[Tensor]) -> Any:
+def _as_then(generators: Dice, states: Sequence[Tensor]) -> Any:
     """Draw what was drawn then; afterwards they are where they were."""
     now = [generator.get_state() for generator in generators]
     for generator, state in zip(generators, states, strict=True):

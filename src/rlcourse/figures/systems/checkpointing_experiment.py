@@ -20,6 +20,7 @@ from rlcourse.plot import BLUE, GREEN, GREY, OCHRE, PURPLE, RED, Picture, panel,
 from rlcourse.results import load
 from rlcourse.systems.checkpoint_schedules import Cost
 
+DASH = "–\N{WORD JOINER}"  # no line ends behind it
 RECORDED_ONLY = ("3 segments", "6 segments", "revolve, 3 states")  # to save a page's seconds
 
 
@@ -109,7 +110,7 @@ def table_of_experiment(data: Experiment) -> Tables:
     rows: Rows = [("way", "kB", "more", "forwards", "time", "measured")]
     for name, way in data.ways.items():
         found = times[name]
-        quartiles = f"{found['median']:.2f} ({found['low']:.2f}–{found['high']:.2f})"
+        quartiles = f"{found['median']:.2f} ({found['low']:.2f}{DASH}{found['high']:.2f})"
         cells = [f"{way.peak / 1e3:,.0f}", "", "", ""]
         if way.cost:
             rest = f"{(way.peak - way.cost.peak) / data.state:.1f}"

@@ -143,6 +143,12 @@ def cached(exercise: Exercise, elsewhere: Sequence[str] = (), folder: Path = CAC
     return found
 
 
+def of(name: str, root: Path) -> Report:
+    """The kept report on room.topic.function, with what the repository at `root` has reviewed."""
+    (exercise,) = (x for x in exercises([name.rpartition(".")[0]]) if name_of(x) == name)
+    return cached(exercise, [*reviewed(root / REVIEWED).elsewhere], root / CACHE)
+
+
 def text(found: Report, known: Reviewed) -> str:
     """What the author reads."""
     killed = found.mutants - len(found.survivors)

@@ -194,18 +194,21 @@ def bound(name: str, truth: Tensor, plain: Tensor, case: Case, dtype: torch.dtyp
     Gradients in 16 bits: three times. But never less than a rounding: one in the last place of the
     largest number, and for gradients what is left where δ and do·v, added up in different orders,
     should have cancelled, times q in dk. The naive computation may happen to be exact there, and
-    twice nothing is too little.
+    twice nothing is too little. Nor less than what a few roundings of a large score, four times
+    `case.size`, do to weights of nearly equal scores: on which side they fall is the processor's.
     """
     if not truth.numel():
         return 0.0
     top, error = max(1.0, float(truth.abs().max())), float((plain.double() - truth).abs().max())
     eps = torch.finfo(dtype).eps
+    tie = 4 * eps * 4 * case.size if case.size > 1 and dtype == torch.float32 else 0.0
     if dtype == torch.float64:
         return 50 * eps * case.size * top
     if name == "o":
-        return max(2 * error, 1e-6 if case.size == 1 and dtype == torch.float32 else eps * top)
+        rest = 1e-6 if case.size == 1 and dtype == torch.float32 else eps * top
+        return max(2 * error, rest, tie)
     rest = 2e-6 * (max(case.size, top) if name == "dk" else top)
-    return max((2 if dtype == torch.float32 else 3) * error, eps * top, rest)
+    return max((2 if dtype == torch.float32 else 3) * error, eps * top, rest, tie * top)
 
 
 def check(

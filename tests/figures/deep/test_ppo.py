@@ -124,7 +124,9 @@ def test_a_few_updates_run_again_are_those_of_the_record():
     recorded = details()["all details"]
     assert (again.steps == recorded.steps[:2]).all()
     assert np.allclose(again.returns, recorded.returns[:2], atol=0.06)
-    assert np.allclose(again.kl, recorded.kl[:2], atol=1e-3)
+    off = np.abs(again.kl - recorded.kl[:2])
+    assert np.median(off) < 1e-4
+    assert off.max() < 5e-3  # a sample drawn otherwise, where a processor rounds otherwise
 
 
 def test_each_variant_changes_one_thing():

@@ -69,11 +69,11 @@ def test_recorded_seconds_follow_the_count_of_forwards():
             assert row["times"]["median"] == pytest.approx(row["model"], rel=0.06)
 
 
-def test_our_checkpoint_costs_what_pytorchs_does_and_policies_gain_little_or_lose():
+def test_our_checkpoint_costs_what_pytorchs_does_and_one_policy_gains_and_one_loses():
     median = {name: row["times"]["median"] for name, row in record().items()}
     plain = median["torch.utils.checkpoint"]
     assert median["recomputed"] == pytest.approx(plain, rel=0.02)
-    assert 0.97 * plain < median["the same, products kept"] < plain
+    assert 0.9 * plain < median["the same, products kept"] < plain
     assert median["the same, attention kept"] > plain
 
 

@@ -104,7 +104,15 @@ def run(
     saves in layer i beside its input, of which a tape keeps a copy unless it is kept already.
     Raises ValueError at an action that can't be done, and where a layer isn't run backwards.
     """
-    layers, spent, peak = len(seconds), 0, 0
+    peak = max(held(schedule, state_bytes, tape_bytes))
+    return Cost(sum(seconds[i - 1] for kind, i in schedule if kind in ("forward", "tape")), peak)
+
+
+def held(
+    schedule: Sequence[Action], state_bytes: Sequence[int], tape_bytes: Sequence[int]
+) -> list[int]:
+    """Bytes of states and tapes after each action; sizes and errors are those of `run`."""
+    layers, found = len(state_bytes), []
     at: int | None = 0  # the state at hand; none after a backward
     kept: set[int] = set()
     tapes: set[int] = set()
@@ -130,15 +138,14 @@ def run(
             tapes.remove(i)
             left, at = i - 1, None
         else:
-            at, spent = i, spent + seconds[i - 1]
+            at = i
             if kind == "tape":
                 tapes.add(i)
         inputs = kept | {tape - 1 for tape in tapes}
-        held = sum(state_bytes[j] for j in inputs) + sum(tape_bytes[tape - 1] for tape in tapes)
-        peak = max(peak, held)
+        found.append(sum(state_bytes[j] for j in inputs) + sum(tape_bytes[t - 1] for t in tapes))
     if left:
         raise ValueError(f"schedule must run all layers backwards, got none through layer {left}")
-    return Cost(spent, peak)
+    return found
 
 
 # ------------------------------------------------------------------------------- the pieces

@@ -30,8 +30,8 @@ def test_one_sequence_leaves_most_of_a_card_and_inputs_are_a_small_part_of_it():
 def test_four_segments_climb_four_times_to_about_a_quarter_of_storing_all():
     data = f.data_question()
     tape = round(data.saved / data.state) - 1
-    whole = f.held_over(schedules.store_all(16), [1] * 16, [tape] * 16)
-    parts = f.held_over(schedules.segments(16, 4), [1] * 16, [tape] * 16)
+    whole = schedules.held(schedules.store_all(16), [1] * 16, [tape] * 16)
+    parts = schedules.held(schedules.segments(16, 4), [1] * 16, [tape] * 16)
     assert 0.2 < max(parts) / max(whole) < 0.3
     for held, number in ((whole, 1), (parts, 4)):
         high = [x > max(parts) / 2 for x in [0, *held, 0]]
@@ -41,9 +41,20 @@ def test_four_segments_climb_four_times_to_about_a_quarter_of_storing_all():
 @pytest.mark.parametrize("schedule", [schedules.segments(9, 4), schedules.revolve(9, 3)])
 def test_what_is_held_peaks_where_the_runner_says(schedule):
     states, tapes = [3, 1, 4, 1, 5, 9, 2, 6, 5], [5, 3, 5, 8, 9, 7, 9, 3, 2]
-    held = f.held_over(schedule, states, tapes)
+    held = schedules.held(schedule, states, tapes)
     assert max(held) == schedules.run(schedule, [1] * 9, states, tapes).peak
     assert len(held) == len(schedule)
+    for n, bytes_held in enumerate(held, start=1):  # by counting what has come and gone
+        kept, taped = ({*numbers(schedule[:n], a)} - {*numbers(schedule[:n], b)} for a, b in LIVES)
+        inputs = kept | {i - 1 for i in taped}
+        assert bytes_held == sum(states[i] for i in inputs) + sum(tapes[i - 1] for i in taped)
+
+
+LIVES = ("keep", "drop"), ("tape", "backward")  # here each state and tape comes and goes once
+
+
+def numbers(schedule, kind):
+    return [i for of, i in schedule if of == kind]
 
 
 def test_without_tapes_the_root_is_best_and_with_tapes_it_is_near():

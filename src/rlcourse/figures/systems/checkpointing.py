@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rlcourse.language.checkpoints import read_config
 from rlcourse.plot import BLUE, GREEN, OCHRE, PURPLE, RED, Picture, panel, picture
-from rlcourse.systems.checkpoint_schedules import Schedule, segments, store_all
+from rlcourse.systems.checkpoint_schedules import held, segments, store_all
 from rlcourse.systems.checkpointing import best_parts, revolve_forwards, segment_peak
 from rlcourse.systems.decoder_activations import layer_bytes
 from rlcourse.systems.parameter_counts import MODELS
@@ -48,7 +48,7 @@ def draw_question(data: Question) -> Picture:
     axes.axvline(CARD / GB, color="#000000", linewidth=1, linestyle=":")
     axes.annotate("a card", (CARD / GB, -1.4), (-30, 0), textcoords="offset points", fontsize=7.5)
     axes.set_yticks([])
-    axes.set(xlabel="GB, 32 layers", ylim=(-1.5, 0.75), xlim=(0, 1.05 * CARD / GB))
+    axes.set(xlabel=f"GB, {data.layers} layers", ylim=(-1.5, 0.75), xlim=(0, 1.05 * CARD / GB))
     axes.grid(axis="y", visible=False)
     right, axes = panel("Held in a step, 16 layers", (3.6, 2.5))
     state, tape = 1, round(data.saved / data.state) - 1  # the input is among what is saved
@@ -56,7 +56,7 @@ def draw_question(data: Question) -> Picture:
         ("store all", store_all(16), RED, "--"),
         ("4 segments", segments(16, 4), BLUE, "-"),
     ):
-        axes.plot(held_over(schedule, [state] * 16, [tape] * 16), line, color=colour, label=words)
+        axes.plot(held(schedule, [state] * 16, [tape] * 16), line, color=colour, label=words)
     axes.set(xlabel="actions of the schedule", ylabel="inputs of a layer", ylim=(0, None))
     axes.legend(fontsize=7.5)
     return picture(
@@ -65,24 +65,6 @@ def draw_question(data: Question) -> Picture:
         f" inputs are {data.layers * data.state / GB:.1f} GB. Over a step, storing all rises to one"
         " peak and falls; with 4 segments there are four low peaks.",
     )
-
-
-def held_over(
-    schedule: Schedule, state_bytes: Sequence[int], tape_bytes: Sequence[int]
-) -> list[int]:
-    """Bytes of states and tapes after each action; a tape has a copy of its input unless kept."""
-    kept: set[int] = set()
-    tapes: set[int] = set()
-    held = []
-    for kind, i in schedule:
-        if kind in ("keep", "drop"):
-            kept ^= {i}
-        elif kind in ("tape", "backward"):
-            tapes ^= {i}
-        inputs = kept | {t - 1 for t in tapes}
-        size = sum(state_bytes[j] for j in inputs) + sum(tape_bytes[t - 1] for t in tapes)
-        held.append(size)
-    return held
 
 
 # ------------------------------------------------------------------------------- segments
@@ -180,8 +162,8 @@ def draw_revolve(data: dict[int, Ways]) -> Picture:
     axes.legend(fontsize=7)
     least = {layers: min(data[layers].segments) for layers in LENGTHS}
     words = "; ".join(
-        f"of {layers} layers segments hold {held} or more and take {extra:.2f}"
-        for layers, (held, extra) in least.items()
+        f"of {layers} layers segments hold {states} or more and take {extra:.2f}"
+        for layers, (states, extra) in least.items()
     )
     return picture(
         figure,

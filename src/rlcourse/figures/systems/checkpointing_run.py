@@ -52,8 +52,7 @@ def chain(
     """The blocks of a decoder, or its halves: attention and SwiGLU in turn, each with its norm."""
     model: Any = Decoder(config, generator=generator)
     windows = torch.randint(config.vocabulary, (batch, tokens + 1), generator=generator)
-    omega = cached_frequencies(config.head_dim, config.theta, config.scaling)
-    angle = tuple(a[:, None].float() for a in cos_sin(torch.arange(tokens)[None], omega))
+    angle = angles(config, tokens)
     x = model.embed_tokens(windows[:, :-1]).detach().requires_grad_()
     weights: list[Tensor] = list(model.parameters())
     for p in weights:
@@ -68,6 +67,12 @@ def chain(
 
     gradients = [p.grad for p in weights if p.grad is not None]
     return Chain(layers, loss, x, weights, [x, windows, *weights, *gradients, *angle])
+
+
+def angles(config: Config, tokens: int) -> tuple[Tensor, ...]:
+    """Cosines and sines of the rotary positions, (1, 1, N, D) each."""
+    omega = cached_frequencies(config.head_dim, config.theta, config.scaling)
+    return tuple(a[:, None].float() for a in cos_sin(torch.arange(tokens)[None], omega))
 
 
 def _block(block: Block, angle: Any, x: Tensor) -> Tensor:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rlcourse.figures.systems.attention_speed import Rows, Tables
-from rlcourse.figures.systems.checkpointing import held_over
 from rlcourse.plot import BLUE, GREEN, GREY, OCHRE, RED, Picture, panel, picture
 from rlcourse.systems import checkpoint_schedules as schedules
-from rlcourse.systems.checkpoint_schedules import Cost, Schedule, run
+from rlcourse.systems.checkpoint_schedules import Cost, Schedule, held, run
 
 WAYS: dict[str, Callable[[int, int], Schedule]] = {  # layers, number -> schedule
     "store all": lambda layers, _: schedules.store_all(layers),
@@ -40,7 +39,7 @@ def data_schedule(layers: int = 16, way: str = "segments", number: int = 4, tape
             kept.append((i, since.pop(i), step))
     kept += [(i, start, len(schedule)) for i, start in since.items()]
     sizes = [1] * layers, [tape] * layers
-    return Shown(schedule, kept, run(schedule, [1] * layers, *sizes), held_over(schedule, *sizes))
+    return Shown(schedule, kept, run(schedule, [1] * layers, *sizes), held(schedule, *sizes))
 
 
 def draw_schedule(

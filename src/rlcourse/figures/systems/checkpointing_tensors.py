@@ -14,20 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rlcourse.figures.systems.attention_speed import Rows, Tables
+from rlcourse.figures.systems.checkpointing_run import angles
 from rlcourse.language.attention import sdpa
 from rlcourse.language.config import Config
-from rlcourse.language.rotary import cached_frequencies, cos_sin, turn
+from rlcourse.language.rotary import turn
 from rlcourse.language.transformer import Decoder, RMSNorm
-from rlcourse.plot import BLUE, OCHRE, RED, Picture, panel, picture
+from rlcourse.plot import BLUE, RED, Picture, panel, picture
 from rlcourse.results import load
 from rlcourse.systems.checkpointing import knapsack
 
 RECORD = "benchmarks/checkpointing"
-POLICIES = {  # which tensors are kept -> colour, marker
-    "nothing": (RED, "o"),
-    "attention": (OCHRE, "s"),
-    "all": (BLUE, "D"),
-}
 
 
 class Step(NamedTuple):
@@ -43,8 +39,7 @@ def steps(
     """The tensors that a block saves beside its input, in the order of the forward pass."""
     block: Any = Decoder(config, generator=generator).layers[0]
     x = torch.randn(batch, tokens, config.width, generator=generator)
-    omega = cached_frequencies(config.head_dim, config.theta, config.scaling)
-    angle = [a[:, None].float() for a in cos_sin(torch.arange(tokens)[None], omega)]
+    angle = angles(config, tokens)
     part, mlp = block.self_attn, block.mlp
 
     def heads(projection: Any) -> Tensor:
@@ -53,7 +48,7 @@ def steps(
 
     with torch.no_grad():
         normed = block.input_layernorm(x)
-        q, k, v = (turn(heads(p), *angle) for p in (part.q_proj, part.k_proj, part.v_proj))
+        q, k = (turn(heads(p), *angle) for p in (part.q_proj, part.k_proj))
         v = heads(part.v_proj)
         o = sdpa(q, k, v, None)
         after = x + part.o_proj(o.transpose(1, 2).flatten(2))
